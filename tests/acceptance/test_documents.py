@@ -14,16 +14,15 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from fotograma import Client
-from tests.support.clients.page_in_browser import browser, file_row, needs_chromium, open_visitor_page
+from tests.support.clients.page_in_browser import file_row, needs_chromium, open_browser, open_visitor_page
 from tests.support.servers.running_service import PASSWORD, READY, START_SECONDS, Service
-
-__all__ = ["browser"]
 
 ROOT = Path(__file__).parents[2]
 README, CLIENTS = ROOT / "README.md", ROOT / "docs" / "clients.md"
@@ -35,6 +34,12 @@ DEMO_END = "Frames "
 """How the last line begins that `up --demo` prints before it is ended."""
 DOCUMENTED_PASSWORD = "correct horse"
 _BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as opened:
+        yield opened
 
 
 def program_of(document: str) -> str:

@@ -28,9 +28,15 @@ WHOLE_SERVICE = {
 }
 # A browser, a database of 200,000 rows.
 SLOW_SETUP = {
-    "tests/acceptance/page/test_page.py",
     "tests/acceptance/page/test_account.py",
+    "tests/acceptance/page/test_admin.py",
+    "tests/acceptance/page/test_frame_choice.py",
     "tests/acceptance/page/test_languages.py",
+    "tests/acceptance/page/test_live_events.py",
+    "tests/acceptance/page/test_overlays.py",
+    "tests/acceptance/page/test_page.py",
+    "tests/acceptance/page/test_reused_context.py",
+    "tests/acceptance/page/test_stored_videos.py",
     "tests/acceptance/page/test_upload_queue.py",
     "tests/acceptance/page/test_uploads.py",
     "tests/acceptance/page/test_video_view.py",

@@ -16,18 +16,13 @@ from tests.support.clients.api_client import MP4, PASSWORD
 from tests.support.clients.page_in_browser import (
     EMAIL,
     Site,
-    browser,
     choose_files,
     file_row,
     fill_credentials,
     needs_chromium,
     open_visitor_page,
-    page,
-    site,
 )
 from tests.support.state.notification_setup import accept_and_fail
-
-__all__ = ["browser", "page", "site"]
 
 pytestmark = needs_chromium
 

@@ -8,17 +8,7 @@ from playwright.sync_api import Page, expect
 from db.accounts import accounts
 from db.queue import task_queue
 from tests.support.clients.api_client import MP4, PASSWORD, log_in
-from tests.support.clients.page_in_browser import (
-    EMAIL,
-    Site,
-    browser,
-    choose_files,
-    needs_chromium,
-    page,
-    site,
-)
-
-__all__ = ["browser", "page", "site"]
+from tests.support.clients.page_in_browser import EMAIL, Site, choose_files, needs_chromium
 
 pytestmark = needs_chromium
 

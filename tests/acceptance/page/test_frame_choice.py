@@ -18,19 +18,14 @@ from tests.support.clients.api_client import MP4
 from tests.support.clients.page_in_browser import (
     Site,
     add_files,
-    browser,
     choose_files,
     file_row,
     fill_credentials,
     needs_chromium,
     open_visitor_page,
-    page,
     send_chosen_files,
-    site,
 )
 from tests.support.videos.clips import ClipByName
-
-__all__ = ["browser", "page", "site"]
 
 pytestmark = needs_chromium
 
@@ -338,6 +333,7 @@ def test_saved_choices_belong_to_the_account_and_outlive_a_reload(page: Page) ->
 
 
 def test_choice_saved_elsewhere_is_offered_and_a_problem_is_told_beside_the_name(page: Page) -> None:
+    expect(page.get_by_label("Saved choices")).to_have_text("None yet")
     headers = {"X-Fotograma-Page": "1"}
     saved_elsewhere = page.request.put(
         "/v1/presets/slides", data={"spec": {"sample": {"mode": "all"}}}, headers=headers

@@ -9,16 +9,11 @@ from tests.support.clients.page_in_browser import (
     EMAIL,
     SECONDS_10,
     Site,
-    browser,
     choose_files,
     file_row,
     needs_chromium,
     open_visitor_page,
-    page,
-    site,
 )
-
-__all__ = ["browser", "page", "site"]
 
 pytestmark = needs_chromium
 

@@ -11,13 +11,11 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.clients.page_in_browser import browser, file_row, needs_chromium, open_page, send_chosen_files
+from tests.support.clients.page_in_browser import file_row, needs_chromium, open_page, send_chosen_files
 from tests.support.servers.running_service import Service
 from tests.support.videos.clips import ClipByName
 from tests.support.videos.padded_clip import padded_copy
 from tests.support.videos.result_archives import numbers_in, read_archive
-
-__all__ = ["browser"]
 
 FULL = os.environ.get("FOTOGRAMA_SUITE") == "full"
 VIDEO_BYTES = 3_000_000_000 if FULL else 64 << 20

@@ -6,17 +6,7 @@ from playwright.sync_api import Page, expect
 
 from db.queue import task_queue
 from tests.support.clients.api_client import MEDIA, MP4, make_result, publish_next_task
-from tests.support.clients.page_in_browser import (
-    Site,
-    browser,
-    choose_files,
-    file_row,
-    needs_chromium,
-    page,
-    site,
-)
-
-__all__ = ["browser", "page", "site"]
+from tests.support.clients.page_in_browser import Site, choose_files, file_row, needs_chromium
 
 JPEG = bytes.fromhex("ffd8ffd9")
 

@@ -8,20 +8,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.support.clients.accessibility import CONTRAST, DESKTOP, PHONE, find_violations, find_violations_in_looks
 from tests.support.clients.api_client import MP4
-from tests.support.clients.page_in_browser import (
-    EMAIL,
-    Site,
-    add_files,
-    browser,
-    choose_files,
-    file_row,
-    needs_chromium,
-    page,
-    site,
-)
+from tests.support.clients.page_in_browser import EMAIL, Site, add_files, choose_files, file_row, needs_chromium
 from tests.support.state import database_rows
-
-__all__ = ["browser", "page", "site"]
 
 pytestmark = needs_chromium
 

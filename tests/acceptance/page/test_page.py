@@ -11,19 +11,14 @@ from tests.support.clients.page_in_browser import (
     SECONDS_10,
     Site,
     add_files,
-    browser,
     choose_files,
     file_row,
     fill_credentials,
     first_paint_milliseconds,
     needs_chromium,
     open_visitor_page,
-    page,
     send_chosen_files,
-    site,
 )
-
-__all__ = ["browser", "page", "site"]
 
 JPEG = bytes.fromhex("ffd8ffd9")
 

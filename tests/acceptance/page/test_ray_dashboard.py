@@ -18,10 +18,7 @@ import requests
 from PIL import Image
 from playwright.sync_api import Page, ViewportSize, expect
 
-from tests.support.clients.page_in_browser import browser
 from tests.support.servers.running_service import Service
-
-__all__ = ["browser"]
 
 SCREENSHOTS = os.environ.get("FOTOGRAMA_SCREENSHOTS")
 NAMES = {"api": "Api", "pool": "pool", "maintenance": "maintenance"}

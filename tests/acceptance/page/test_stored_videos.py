@@ -9,18 +9,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.support.clients.api_client import MP4, make_result, publish_next_task
-from tests.support.clients.page_in_browser import (
-    SECONDS_10,
-    Site,
-    browser,
-    choose_files,
-    file_row,
-    needs_chromium,
-    page,
-    site,
-)
-
-__all__ = ["browser", "page", "site"]
+from tests.support.clients.page_in_browser import SECONDS_10, Site, choose_files, file_row, needs_chromium
 
 pytestmark = needs_chromium
 

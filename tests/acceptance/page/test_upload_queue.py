@@ -14,15 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db.acceptance.quotas import Quotas
 from serve_app.submission.receive_chunks import UploadPolicy
 from tests.support.clients.api_client import MP4, make_limits
-from tests.support.clients.page_in_browser import (
-    Site,
-    browser,
-    file_row,
-    needs_chromium,
-    page,
-    send_chosen_files,
-    site,
-)
+from tests.support.clients.page_in_browser import Site, file_row, needs_chromium, send_chosen_files
 from tests.support.clients.uploads_in_browser import (
     MIB,
     SECONDS_60,
@@ -34,8 +26,6 @@ from tests.support.clients.uploads_in_browser import (
     make_video,
     wait_until,
 )
-
-__all__ = ["browser", "page", "site"]
 
 pytestmark = needs_chromium
 

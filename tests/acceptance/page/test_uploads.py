@@ -23,14 +23,11 @@ from tests.support.clients.page_in_browser import (
     CHROMIUM,
     EMAIL,
     Site,
-    browser,
     choose_files,
     create_account,
     file_row,
     fill_credentials,
     needs_chromium,
-    page,
-    site,
 )
 from tests.support.clients.tus_client import stored_bytes
 from tests.support.clients.uploads_in_browser import (
@@ -45,8 +42,6 @@ from tests.support.clients.uploads_in_browser import (
     offset_of,
     wait_until_recorded,
 )
-
-__all__ = ["browser", "page", "site"]
 
 pytestmark = needs_chromium
 

@@ -14,19 +14,8 @@ from playwright.sync_api import CDPSession, Page, Position, Route, expect
 from db.queue import task_queue
 from db.queue.task_queue import Claim
 from tests.support.clients.api_client import MEDIA, MP4, Result, make_result, publish_next_task, tell_preview
-from tests.support.clients.page_in_browser import (
-    SECONDS_10,
-    Site,
-    browser,
-    choose_files,
-    file_row,
-    needs_chromium,
-    page,
-    site,
-)
+from tests.support.clients.page_in_browser import SECONDS_10, Site, choose_files, file_row, needs_chromium
 from tests.support.clients.uploads_in_browser import wait_until
-
-__all__ = ["browser", "page", "site"]
 
 pytestmark = needs_chromium
 

@@ -22,7 +22,6 @@ from cluster.local.sample_clips import SAMPLES
 from tests.support.clients.accessibility import DESKTOP, PHONE, find_violations, find_violations_in_looks
 from tests.support.clients.api_client import MP4
 from tests.support.clients.page_in_browser import (
-    browser,
     file_row,
     fill_credentials,
     needs_chromium,
@@ -30,8 +29,6 @@ from tests.support.clients.page_in_browser import (
     send_chosen_files,
 )
 from tests.support.servers.running_service import Service
-
-__all__ = ["browser"]
 
 pytestmark = needs_chromium
 

@@ -125,17 +125,25 @@ class _ListeningServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def listen(app: ASGIApp) -> AsyncIterator[int]:
-    """Serves the application on a free port, and yields the port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+async def listen(app: ASGIApp, port: int = 0) -> AsyncIterator[int]:
+    """Serves the application on this port, or on a free one, and yields the port."""
+    with socket.socket() as listening:
+        if port:
+            # Connections to the application that had the port before may not have ended on both sides.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", port))
         server = _ListeningServer(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
-        serving = asyncio.create_task(server.serve([free]))
+        serving = asyncio.create_task(server.serve([listening]))
         try:
             await server.ready.wait()
-            yield free.getsockname()[1]
+            yield listening.getsockname()[1]
         finally:
             server.should_exit = True
+            while not serving.done():
+                # uvicorn waits for a connection that it was accepting when it stopped, and a browser keeps it open.
+                for connection in list(server.server_state.connections):
+                    connection.shutdown()
+                await asyncio.wait([serving], timeout=0.1)
             await serving
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import threading
 from collections import Counter
 from collections.abc import Coroutine, Iterator
@@ -24,6 +25,7 @@ from db.values.lifecycle import Blame
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from tests.support.clients.api_client import PASSWORD, listen, make_deps
+from tests.support.clients.reused_context import ReusedContext
 
 # The first is Chromium without its window, which needs half of the processor time.
 CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
@@ -98,8 +100,22 @@ class Site:
         self.run(work())
 
 
+@pytest.fixture(scope="package")
+def site_port() -> Iterator[int]:
+    """A port for one application after the other: a browser keeps static files by their origin.
+
+    No other program gets it meanwhile.
+    """
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
+
+
 @pytest.fixture
-def site(database_url: str, redis_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+def site(
+    database_url: str, redis_url: str, tmp_path: Path, site_port: int, request: pytest.FixtureRequest
+) -> Iterator[Site]:
     """The fixture's parameter replaces arguments of `make_deps`."""
     replacements: dict[str, Any] = getattr(request, "param", {})
     ready, sites, stop = threading.Event(), list[Site](), asyncio.Event()
@@ -108,7 +124,7 @@ def site(database_url: str, redis_url: str, tmp_path: Path, request: pytest.Fixt
         database, cache = open_database(database_url, name="test", connections=10), open_cache(redis_url)
         deps = make_deps(database, tmp_path / "objects", cache, **replacements)
         received = ReceivedBytes(create_app(deps))
-        async with listen(received) as port:
+        async with listen(received, site_port) as port:
             sites.append(Site(f"http://127.0.0.1:{port}", deps, asyncio.get_running_loop(), received))
             ready.set()
             await stop.wait()
@@ -122,30 +138,44 @@ def site(database_url: str, redis_url: str, tmp_path: Path, request: pytest.Fixt
     yield sites[0]
     sites[0].loop.call_soon_threadsafe(stop.set)
     thread.join(30)
+    # It would answer the browser of the next test.
+    assert not thread.is_alive()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Its driver has a running event loop, so no test with an event loop of its own may run meanwhile."""
     with sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield chromium
         chromium.close()
 
 
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    with open_browser() as opened:
+        yield opened
+
+
 @contextmanager
 def open_visitor_page(browser: Browser, address: str, locale: str = "en-US") -> Iterator[Page]:
-    """The page in a browser of its own, without an account. Fails when a script fails or breaks the
-    Content-Security-Policy.
-    """
+    """The page in a browser of its own that has nothing stored, without an account. Fails as `no_problems`."""
     context = browser.new_context(base_url=address, accept_downloads=True, locale=locale)
     page = context.new_page()
+    with no_problems(page):
+        page.goto("/")
+        yield page
+        context.close()
+
+
+@contextmanager
+def no_problems(page: Page) -> Iterator[None]:
+    """Fails when a script of the page fails or breaks the Content-Security-Policy."""
     page.set_default_timeout(SECONDS_10)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda message: problems.append(message.text) if "Policy" in message.text else None)
-    page.goto("/")
-    yield page
-    context.close()
+    yield
     assert not problems, problems
 
 
@@ -157,9 +187,19 @@ def open_page(browser: Browser, address: str) -> Iterator[Page]:
         yield page
 
 
+@pytest.fixture(scope="package")
+def reused_context(browser: Browser, site_port: int) -> ReusedContext:
+    return ReusedContext(browser, f"http://127.0.0.1:{site_port}")
+
+
 @pytest.fixture
-def page(browser: Browser, site: Site) -> Iterator[Page]:
-    with open_page(browser, site.address) as opened:
+def page(reused_context: ReusedContext, site: Site) -> Iterator[Page]:
+    """The page, logged in with a new account, in a browser that has the static files already.
+
+    It is a browser of its own otherwise. What would last longer than the page needs that of `open_visitor_page`.
+    """
+    with reused_context.open_page() as opened, no_problems(opened):
+        log_in_with_a_new_account(opened)
         yield opened
 
 
@@ -169,7 +209,18 @@ def first_paint_milliseconds(page: Page) -> float:
     return milliseconds
 
 
+def log_in_with_a_new_account(page: Page) -> None:
+    """Does without the form, which costs more than the rest of a short test."""
+    account, headers = {"email": EMAIL, "password": PASSWORD}, {"X-Fotograma-Page": "1"}
+    for path, data in {"/v1/users": account | {"locale": "en"}, "/session": account}.items():
+        answer = page.request.post(path, data=data, headers=headers)
+        assert answer.ok, answer.text()
+    page.goto("/")
+    expect(page.get_by_text(EMAIL)).to_be_visible()
+
+
 def create_account(page: Page) -> None:
+    """Creates an account with the form, and logs in."""
     page.locator("#choose-register").click()
     fill_credentials(page)
     expect(page.get_by_text(EMAIL)).to_be_visible()
