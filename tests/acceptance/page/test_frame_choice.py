@@ -333,7 +333,8 @@ def test_saved_choices_belong_to_the_account_and_outlive_a_reload(page: Page) ->
 
 
 def test_choice_saved_elsewhere_is_offered_and_a_problem_is_told_beside_the_name(page: Page) -> None:
-    expect(page.get_by_label("Saved choices")).to_have_text("None yet")
+    # A form that is out of sight does not ask again.
+    expect(page.get_by_label("Saved choices")).to_be_visible()
     headers = {"X-Fotograma-Page": "1"}
     saved_elsewhere = page.request.put(
         "/v1/presets/slides", data={"spec": {"sample": {"mode": "all"}}}, headers=headers
