@@ -8,12 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import IO, Self
 
 PROGRAM = ("-m", "actors.sandbox.fork_server_entry")
 START_SECONDS = 60.0
+KILL_SECONDS = 30.0
+"""How long the server may take to tell that a child has ended which it was to kill."""
+POLL_SECONDS = 0.01
 MAX_LOG_BYTES = 2000
 MAX_NUMBER_BYTES = 20
 CHILD_ENVIRONMENT: Mapping[str, str] = {
@@ -35,7 +38,10 @@ class ChildStartError(Exception):
 
 
 class ForkedProcess:
-    """A child of the fork server. reader, writer: its standard output and input. log: its standard error."""
+    """A child of the fork server. reader, writer: its standard output and input. log: its standard error.
+
+    kill_server: kills the server, and the kernel kills this child with it.
+    """
 
     def __init__(
         self,
@@ -43,8 +49,10 @@ class ForkedProcess:
         control: socket.socket,
         conversation: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         log: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        *,
+        kill_server: Callable[[], None],
     ) -> None:
-        self.pid = pid
+        self.pid, self._kill_server = pid, kill_server
         self.reader, self.writer = conversation
         self.log, self._log_writer = log
         self._control = control
@@ -63,7 +71,13 @@ class ForkedProcess:
         """Kills the process and those that it has started. Returns when it has ended."""
         with suppress(OSError):
             self._control.shutdown(socket.SHUT_WR)
-        await self.wait()
+        try:
+            async with asyncio.timeout(KILL_SECONDS):
+                await self.wait()
+        except TimeoutError:
+            # A child that was taken over can stop its server, but not protect it.
+            self._kill_server()
+            await self.wait()
         self.writer.close()
 
     async def _wait_for_end(self) -> int:
@@ -164,12 +178,13 @@ class _ServerProcess:
                 raise ChildStartError(self._log_end() or "The fork server could not fork.")
             streams = await _open_streams(conversation, log)
             ours.pop_all()
-            return ForkedProcess(int(pid), control, *streams)
+            return ForkedProcess(int(pid), control, *streams, kill_server=self._process.kill)
 
     async def kill(self) -> None:
         """Kills the server. Returns when it has ended."""
         self._process.kill()
-        await asyncio.to_thread(self._process.wait)
+        while self.is_alive:  # noqa: ASYNC110 - nothing tells it without a thread
+            await asyncio.sleep(POLL_SECONDS)
         self._requests.close()
         self._log.close()
 
@@ -183,6 +198,8 @@ class _ServerProcess:
             raise ChildStartError(f"The fork server gave no answer in {START_SECONDS:.0f} s.") from None
 
     def _log_end(self) -> str:
+        if self._log.closed:
+            return ""
         self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - MAX_LOG_BYTES))
         return self._log.read().decode(errors="replace")
 

@@ -104,7 +104,8 @@ def _fork(descriptors: list[int], run_child: Callable[[], None]) -> _Child | Non
             _kill(pid)
             os.waitpid(pid, 0)
             raise
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        print(f"The fork server could not fork: {error}", file=sys.stderr, flush=True)
         for descriptor in descriptors:
             os.close(descriptor)
         return None

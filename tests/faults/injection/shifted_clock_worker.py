@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 POLL_SECONDS = 0.2
+CLAIMING_WORKERS = "SELECT count(DISTINCT data->>'worker') FROM events WHERE kind = 'claimed'"
 
 
 def shift(seconds: float) -> None:
@@ -35,15 +36,23 @@ def shift(seconds: float) -> None:
 
 
 async def run_worker(url: str, objects: Path, scratch: Path, name: str) -> None:
-    """Runs the worker until every extraction has ended."""
+    """Runs the worker until every extraction has ended. It finds its first video when two workers have claimed one: one
+    worker could do all work before the other has started.
+    """
     from actors.worker.worker_loop import Worker
     from db.cache import open_cache
     from db.connection import open_database
     from db.object_store.folder_store import FolderStore
     from tests.faults.rows.queue_harness import fetch_number, worker_deps_of
 
+    class StoreOfTwo(FolderStore):
+        async def size(self, key: str) -> int:
+            while await fetch_number(database, CLAIMING_WORKERS) < 2:
+                await asyncio.sleep(POLL_SECONDS)
+            return await super().size(key)
+
     database, cache = open_database(url, name=name), open_cache("redis://127.0.0.1:1/0")
-    worker = Worker(worker_deps_of(database, FolderStore(objects), scratch), cache, name=name)
+    worker = Worker(worker_deps_of(database, StoreOfTwo(objects), scratch), cache, name=name)
     running = asyncio.create_task(worker.run())
     while await fetch_number(database, "SELECT count(*) FROM extractions WHERE finished_at IS NULL"):
         await asyncio.sleep(POLL_SECONDS)

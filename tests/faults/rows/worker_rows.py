@@ -25,6 +25,7 @@ from db.queue.task_queue import Claim
 from db.values.error_catalogue import CatalogueError
 from serve_app.app import create_app
 from tests.faults.injection.faulty_store import Fault, FaultyStore
+from tests.faults.injection.shifted_clock_worker import CLAIMING_WORKERS
 from tests.faults.injection.small_filesystem import small_filesystem
 from tests.faults.row_outcome import Outcome
 from tests.faults.rows.queue_harness import (
@@ -231,9 +232,7 @@ async def worker_clock_off(full: bool, folder: Path) -> Outcome:
         assert await ends == [0, 0], "a worker exited with an error"
         counts = await count_outcomes(database, extraction_ids)
         attempts = await fetch_number(database, "SELECT max(attempt) FROM tasks")
-        workers_seen = await fetch_number(
-            database, "SELECT count(DISTINCT data->>'worker') FROM events WHERE kind = 'claimed'"
-        )
+        workers_seen = await fetch_number(database, CLAIMING_WORKERS)
         await database.dispose()
     assert workers_seen == 2, "one worker did everything"
     assert (rescued, attempts) == (0, 1), f"{rescued} leases rescued, {attempts} attempts"

@@ -120,6 +120,14 @@ async def test_stopped_server_is_replaced(children: Children, monkeypatch: pytes
     assert server_of(await children.start()).pid != stopped.pid
 
 
+async def test_child_of_a_stopped_server_is_killed(children: Children, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.sandbox.fork_server.KILL_SECONDS", 0.2)
+    child = await children.start()
+    server_of(child).suspend()
+    await asyncio.wait_for(child.kill(), 30)
+    assert process_ends(child.pid)
+
+
 @pytest.mark.parametrize(
     ("load", "message"),
     [
