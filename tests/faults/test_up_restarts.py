@@ -34,10 +34,7 @@ def sockets_of_others() -> set[ListeningSocket]:
 
 @pytest.fixture(scope="module")
 def service(sockets_of_others: set[ListeningSocket]) -> Iterator[Service]:
-    """A service of an ordinary user. Its Ray process is killed once during the first start.
-
-    Nobody looks at Ray's dashboard here, and each start of Ray would start it again.
-    """
+    """A service of an ordinary user. Its Ray process is killed once during the first start."""
     with tempfile.TemporaryDirectory(prefix="fotograma-", dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o711)
@@ -45,7 +42,6 @@ def service(sockets_of_others: set[ListeningSocket]) -> Iterator[Service]:
             service = Service(
                 user.home / "data",
                 workers=1,
-                arguments=["--no-dashboard"],
                 environment=user.environment,
                 program=user.command,
                 popen_options=user.popen_options,
