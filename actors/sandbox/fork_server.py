@@ -15,7 +15,7 @@ from typing import IO, Self
 PROGRAM = ("-m", "actors.sandbox.fork_server_entry")
 START_SECONDS = 60.0
 KILL_SECONDS = 30.0
-"""How long the server may take to tell that a child has ended which it was to kill."""
+"""How long the server may take to kill a child and to report its end."""
 POLL_SECONDS = 0.01
 MAX_LOG_BYTES = 2000
 MAX_NUMBER_BYTES = 20

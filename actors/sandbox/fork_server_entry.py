@@ -112,7 +112,7 @@ def _fork(descriptors: list[int], run_child: Callable[[], None]) -> _Child | Non
     os.close(conversation)
     os.close(log)
     child = _Child(pid, pidfd, socket.socket(fileno=control))
-    _tell(child, pid)
+    _send_number(child, pid)
     return child
 
 
@@ -139,11 +139,11 @@ def _become_child(server: int, conversation: int, log: int, run_child: Callable[
 def _report_end(child: _Child) -> None:
     _, status = os.waitpid(child.pid, 0)
     os.close(child.pidfd)
-    _tell(child, os.waitstatus_to_exitcode(status))
+    _send_number(child, os.waitstatus_to_exitcode(status))
     child.control.close()
 
 
-def _tell(child: _Child, number: int) -> None:
+def _send_number(child: _Child, number: int) -> None:
     # A worker that no longer listens has given the child up.
     with suppress(OSError):
         child.control.send(str(number).encode())

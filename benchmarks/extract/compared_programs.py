@@ -32,10 +32,12 @@ JPEG_QUALITY = 90
 """The quality of all programs but ffmpeg; benchmarks.extract.ffmpeg_quality_calibration chooses that of ffmpeg."""
 MAX_SECONDS = 300.0
 CHILD_PROGRAM = """
+import os
 from actors.sandbox.process_hardening import isolate
 isolate()
 from actors.sandbox import run_child_job
 run_child_job.main()
+os._exit(0)
 """
 """A decoding child that does its imports itself: forked, it would not show what they cost."""
 CHILD_LIMITS = Limits(
