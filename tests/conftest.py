@@ -19,12 +19,14 @@ from xdist.remote import Producer
 
 from cluster.local.cores_and_ports import cores
 from tests.support.case_counts import count_cases, pytest_terminal_summary
+from tests.support.servers.azure_server import azure_server
 from tests.support.servers.real_servers import database_url, postgres, redis_url, server_folder, template, valkey
 from tests.support.servers.s3_server import s3_server
 from tests.support.suite_scheduling import ProcessEnds, SuiteScheduling
 from tests.support.videos.clips import BIG_CLIPS, CLIPS, ClipByName, ClipTruth, make_clip
 
 __all__ = [
+    "azure_server",
     "count_cases",
     "database_url",
     "postgres",

@@ -191,8 +191,13 @@ class CloudStore:
         return size
 
     def _page(self, prefix: str, after: str | None, limit: int) -> list[ListedObject]:
-        pages = obstore.list(self._store, prefix, offset=after, chunk_size=limit)
-        page = sorted(next(iter(pages), []), key=lambda entry: str(entry["path"]))
+        found: list[Any] = []
+        for listed in obstore.list(self._store, prefix, offset=after, chunk_size=limit):
+            # Not every server that speaks Azure's protocol knows where to begin: such a one lists from the start.
+            found += [entry for entry in listed if after is None or entry["path"] > after]
+            if len(found) >= limit:
+                break
+        page = sorted(found, key=lambda entry: str(entry["path"]))[:limit]
         return [ListedObject(entry["path"], entry["last_modified"].timestamp()) for entry in page]
 
 
