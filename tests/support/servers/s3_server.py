@@ -96,7 +96,7 @@ def s3_server() -> Iterator[S3Server]:
     users = folder / "users.json"
     users.write_text(json.dumps({"identities": [_identity(name, actions) for name, actions in USERS.items()]}))
     command.append(f"-s3.config={users}")
-    home = {"HOME": str(folder)}
+    home = {"HOME": str(folder), "TMPDIR": str(folder)}
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, env=os.environ | home, stdout=log, stderr=log, start_new_session=True)
     try:
@@ -107,6 +107,10 @@ def s3_server() -> Iterator[S3Server]:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
         shutil.rmtree(folder, ignore_errors=True)
+        # It makes some of its sockets here, whatever the settings are.
+        for port in ports.values():
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                left.unlink()
 
 
 def _identity(access_key: str, actions: Sequence[str]) -> Mapping[str, object]:
