@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,13 @@ async def test_stream_does_not_delay_the_end_of_its_replica(ana: httpx.AsyncClie
                 stream = await stack.enter_async_context(stream_of(bound.getsockname()[1], ana))
                 ended = asyncio.create_task(stream.wait_for_end())
             await ended
+
+
+async def test_full_collections_of_a_replica_leave_out_what_its_imports_made(deps: Deps) -> None:
+    app = create_app(lifespan=replica_lifespan(lambda: nullcontext(deps), lambda _: nullcontext()))
+    gc.unfreeze()
+    async with app.router.lifespan_context(app):
+        assert gc.get_freeze_count() > 10 * len(gc.get_objects())
 
 
 async def test_streams_are_limited_by_account_and_by_replica(
