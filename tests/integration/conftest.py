@@ -43,6 +43,13 @@ def long_redis_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the pause after an error of the service an hour long: one of half a second may be over too early."""
+    for name in ("BACKOFF_FIRST_SECONDS", "BACKOFF_MAX_SECONDS"):
+        monkeypatch.setattr(f"db.values.lifecycle.{name}", 2 * 3600.0)
+
+
+@pytest.fixture
 async def deps(database: AsyncEngine, redis_url: str, tmp_path: Path) -> AsyncIterator[Deps]:
     """The dependencies of the application: real servers, and the test's own folder of objects."""
     cache = open_cache(redis_url)

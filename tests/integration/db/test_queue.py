@@ -148,6 +148,7 @@ async def test_task_gives_up_after_three_crashes_with_a_sequential_last_try(data
     assert (extraction.status, extraction.error_code, extraction.error_detail) == ("failed", "gave_up", "It broke.")
 
 
+@pytest.mark.usefixtures("long_pauses")
 async def test_service_error_delays_the_task_and_counts_no_crash(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     outcome = await fail_task(database, (await claim_one(database)).lease, Blame.SERVICE)

@@ -50,6 +50,7 @@ async def test_age_is_that_of_the_task_that_has_been_ready_longest(database: Asy
     assert 50 <= (await demand(database)).oldest_seconds < 60
 
 
+@pytest.mark.usefixtures("long_pauses")
 async def test_tasks_that_no_worker_may_claim_ask_for_no_worker(database: AsyncEngine) -> None:
     """Those past their account's limit, and those whose next try is in the future."""
     user = (await database_rows.accept_video(database)).user_id

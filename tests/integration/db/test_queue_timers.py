@@ -68,6 +68,7 @@ async def test_every_task_state_is_covered() -> None:
     assert set(MAKERS_BY_STATE) == {state for state in TaskState if not is_terminal(state)}
 
 
+@pytest.mark.usefixtures("long_pauses")
 @pytest.mark.parametrize("state", MAKERS_BY_STATE)
 async def test_task_progresses_by_maintenance_from_every_state(
     database: AsyncEngine, maintenance: Maintenance, state: TaskState

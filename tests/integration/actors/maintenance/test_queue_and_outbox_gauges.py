@@ -42,6 +42,7 @@ async def test_workers_of_the_gpu_pool_are_counted_by_what_they_can_do(database:
     assert [values["fotograma_gpu_workers", state] for state in ("decoding", "without_gpu")] == [2, 1]
 
 
+@pytest.mark.usefixtures("long_pauses")
 async def test_tasks_are_counted_by_their_state(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     await fair_queueing.set_running_limit(database, 4)

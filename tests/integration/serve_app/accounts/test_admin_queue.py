@@ -43,6 +43,7 @@ async def test_empty_queue_has_only_zeros(admin: httpx.AsyncClient) -> None:
     assert await workers_of(admin) == {}
 
 
+@pytest.mark.usefixtures("long_pauses")
 async def test_queue_counts_tasks_by_what_they_wait_for(admin: httpx.AsyncClient, deps: Deps) -> None:
     await database_rows.execute(deps.database, "UPDATE shares SET running_limit = 3")
     for n in range(5):
