@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-WAIT_SECONDS = 10
+WAIT_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ async def open_stream(
     """Connects to `/v1/events`, and waits until the stream has begun."""
     sent = dict(headers) | ({} if last_event_id is None else {"Last-Event-ID": last_event_id})
     async with (
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=WAIT_SECONDS) as client,
         client.stream("GET", "/v1/events", headers=sent) as response,
     ):
         assert response.status_code == 200, await response.aread()
