@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -19,6 +20,7 @@ from serve_app.openapi import admin_schemas
 from tests.support.clients.api_client import make_result, publish_next_task, upload_video
 from tests.support.state import database_rows
 from tests.support.state.maintenance_setup import execute_past_triggers
+from tests.support.wait_conditions import process_ends
 
 
 @pytest.fixture
@@ -100,11 +102,14 @@ async def test_given_up_extractions_are_listed_for_a_week_and_refused_files_are_
 
 @asynccontextmanager
 async def connected_worker(database_url: str, name: str) -> AsyncIterator[AsyncEngine]:
-    """A worker's connections to the database, as long as it runs. It has called the database once."""
+    """A worker's connection to the database, as long as it runs. It has called the database once."""
     own = open_database(database_url, name=queue_status.connection_name_of(name))
     assert await task_queue.claim(own, worker=name, limit=0) == []
+    process = (await database_rows.fetch_one(own, "SELECT pg_backend_pid() AS id")).id
     yield own
     await own.dispose()
+    # PostgreSQL lists the connection until its process has ended.
+    assert await asyncio.to_thread(process_ends, process)
 
 
 async def test_workers_are_known_by_their_leases_and_their_calls(
