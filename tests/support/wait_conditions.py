@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 
-def process_ends(pid: int, seconds: float = 10.0) -> bool:
+def process_ends(pid: int, seconds: float = 60.0) -> bool:
     """Returns whether the process ends within the time. A zombie counts as ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -19,7 +19,7 @@ def process_ends(pid: int, seconds: float = 10.0) -> bool:
     return False
 
 
-async def wait_until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+async def wait_until(condition: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.02)
