@@ -46,7 +46,7 @@ async def raw_patch(
 
 async def wait_until_staged(stores: Stores) -> None:
     """Waits until the first bytes of a chunk are on the disk."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not stores.staged_bytes():
             await asyncio.sleep(0.01)
 
@@ -60,7 +60,7 @@ class TestTusBrokenRequests:
         path = await tus_client.open_upload(ana, len(CONTENT))
         async with raw_patch(port, ana, path, SENT, {"Content-Length": str(len(CONTENT))}):
             await wait_until_staged(stores)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (offset := await tus_client.committed_offset(ana, path)):
                 await asyncio.sleep(0.01)
         assert 1 << 20 <= offset <= len(SENT)
@@ -74,7 +74,7 @@ class TestTusBrokenRequests:
         headers = {"Content-Length": str(len(CONTENT))} | tus_client.checksum(CONTENT)
         async with raw_patch(port, ana, path, SENT, headers):
             await wait_until_staged(stores)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             # A chunk that is complete is stored before it is removed.
             while stores.staged_bytes() or await tus_client.chunk_keys(stores.objects, path):
                 await asyncio.sleep(0.01)
@@ -87,9 +87,14 @@ class TestTusBrokenRequests:
         async with raw_patch(port, ana, path, MP4, {"Content-Length": "3000"}) as answer:
             # The remaining bytes are not a valid HTTP request. A server may refuse both requests because of them.
             assert (await answer.readline()).split()[1] in (b"204", b"400")
-        offset = await tus_client.committed_offset(ana, path)
-        assert offset in (0, 3000)
-        assert (await tus_client.patch(ana, path, offset, MP4[offset:])).status_code == 204
+        status = 409
+        async with asyncio.timeout(60):
+            # After its refusal the server may still store the first request. The offset then moves once more.
+            while status == 409:
+                offset = await tus_client.committed_offset(ana, path)
+                assert offset in (0, 3000)
+                status = (await tus_client.patch(ana, path, offset, MP4[offset:])).status_code
+        assert status == 204
         assert await tus_client.stored_bytes(stores.database, stores.objects, tus_client.id_of(path)) == MP4
 
     @pytest.mark.parametrize(
@@ -106,7 +111,7 @@ class TestTusBrokenRequests:
         self, ana: httpx.AsyncClient, stores: Stores, port: int, lengths: Mapping[str, str]
     ) -> None:
         path = await tus_client.open_upload(ana, len(MP4))
-        async with raw_patch(port, ana, path, MP4, lengths) as answer, asyncio.timeout(20):
+        async with raw_patch(port, ana, path, MP4, lengths) as answer, asyncio.timeout(60):
             assert (await answer.readline()).split()[1:2] == [b"400"]
         assert await tus_client.committed_offset(ana, path) == 0
         assert await tus_client.chunk_keys(stores.objects, path) == []
