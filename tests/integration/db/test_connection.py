@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
 
-import psutil
 import pytest
 from sqlalchemy import text
 
@@ -14,8 +16,13 @@ from db.connection import open_database
 STEPS = range(4, 40, 8)
 
 
-def open_sockets() -> int:
-    return len(psutil.Process().net_connections("unix"))
+def open_sockets() -> set[str]:
+    """The sockets of this process, as the kernel numbers them."""
+    found = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the folder's own descriptor
+            found.add(os.readlink(link))
+    return {target for target in found if target.startswith("socket:")}
 
 
 @pytest.mark.parametrize("steps", STEPS)
@@ -34,4 +41,5 @@ async def test_cancelled_attempt_to_connect_closes_its_socket(database_url: str,
     with pytest.raises(asyncio.CancelledError):
         await querying
     await database.dispose()
-    assert open_sockets() == before
+    # The garbage of earlier tests may have closed others meanwhile.
+    assert open_sockets() <= before
