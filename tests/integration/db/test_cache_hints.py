@@ -39,14 +39,14 @@ async def wait_for_delivery(other_client: Cache) -> None:
 async def test_hint_between_claim_and_wait_is_not_lost(cache: Cache, other_client: Cache) -> None:
     await cache.listen()
     await other_client.announce()
-    assert await measure_wait(cache, 5) < 2
+    assert await measure_wait(cache, 60) < 30
 
 
 async def test_hint_between_two_waits_is_not_lost(cache: Cache, other_client: Cache) -> None:
     await cache.listen()
     await cache.wait_for_ready(0.05)
     await other_client.announce()
-    assert await measure_wait(cache, 5) < 2
+    assert await measure_wait(cache, 60) < 30
 
 
 async def test_hint_from_before_the_claim_does_not_end_the_wait(cache: Cache, other_client: Cache) -> None:
@@ -60,20 +60,25 @@ async def test_hint_from_before_the_claim_does_not_end_the_wait(cache: Cache, ot
 
 async def test_hint_ends_the_wait(cache: Cache, other_client: Cache) -> None:
     await cache.listen()
-    waiting = asyncio.create_task(measure_wait(cache, 5))
+    waiting = asyncio.create_task(measure_wait(cache, 60))
     # One iteration of the event loop: the task runs until it waits for the socket.
     await asyncio.sleep(0)
     await other_client.announce()
-    assert await waiting < 2
+    assert await waiting < 30
 
 
 async def test_without_redis_a_wait_lasts_its_timeout() -> None:
-    unreachable = open_cache("redis://127.0.0.1:1/0")
-    started = time.monotonic()
-    await unreachable.listen()
-    assert time.monotonic() - started < TIMEOUT_SECONDS * 10
-    assert 0.19 <= await measure_wait(unreachable, 0.2) < 1
-    await unreachable.close()
+    """The least of several: a busy machine delays some, a wait for Redis delays all."""
+    calls, waits = list[float](), list[float]()
+    for _ in range(5):
+        unreachable = open_cache("redis://127.0.0.1:1/0")
+        started = time.monotonic()
+        await unreachable.listen()
+        calls.append(time.monotonic() - started)
+        waits.append(await measure_wait(unreachable, 0.2))
+        await unreachable.close()
+    assert min(calls) < TIMEOUT_SECONDS * 10
+    assert 0.19 <= min(waits) < 1
 
 
 async def test_broken_subscription_is_renewed_after_a_pause(other_client: Cache, redis_url: str) -> None:
@@ -90,7 +95,7 @@ async def test_broken_subscription_is_renewed_after_a_pause(other_client: Cache,
         await wait_for_delivery(other_client)
         await cache.listen()
         # The client may have reconnected once before it gave up. The server counts a closed connection for a moment.
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await is_subscribed():
                 pass
         await cache.listen()
@@ -99,5 +104,5 @@ async def test_broken_subscription_is_renewed_after_a_pause(other_client: Cache,
         await cache.listen()
         assert await is_subscribed()
         await other_client.announce()
-        assert await measure_wait(cache, 5) < 2
+        assert await measure_wait(cache, 60) < 30
         await cache.close()
