@@ -258,6 +258,8 @@ async def test_rate_limit_per_address_is_a_setting(
         monkeypatch.setenv(f"FOTOGRAMA_{name}", value)
     monkeypatch.setattr(wiring, "log_as_json", lambda: None)
     async with wiring.open_api() as deps:
+        # The time between the calls would shorten the wait.
+        monkeypatch.setattr(deps.address_rate_limiter, "_clock", lambda: 1000.0)
         for _ in range(2):
             deps.address_rate_limiter.take("192.0.2.1")
         with pytest.raises(CatalogueError) as refused:

@@ -17,7 +17,8 @@ from tests.support.clients.api_client import MP4, NOTHING_STORED, status_and_cod
 
 
 @pytest.fixture(autouse=True)
-def short_silence_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_silence_limit(ana: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Holds from Ana's log-in on: half a second is long for the machine, too."""
     monkeypatch.setattr(slow_clients, "SILENT_SECONDS", 0.2)
 
 
