@@ -180,7 +180,7 @@ async def test_memory_does_not_grow_with_the_files(ana: httpx.AsyncClient, deps:
     video, size = await upload_video(ana), 300 << 20
     os.truncate(tmp_path / "objects" / "videos" / video["id"], size)
     received = 0
-    async with listen(create_app(deps)) as port, httpx.AsyncClient(headers=ana.headers) as client:
+    async with listen(create_app(deps)) as port, httpx.AsyncClient(headers=ana.headers, timeout=60) as client:
         tracemalloc.start()
         try:
             async with client.stream("GET", f"http://127.0.0.1:{port}/v1/me/export") as answer:
@@ -276,7 +276,7 @@ async def test_file_whose_row_is_deleted_during_the_export_is_listed_as_missing(
 async def start_export(port: int, client: httpx.AsyncClient) -> AsyncIterator[httpx.Response]:
     """Starts an export and reads only its first bytes."""
     url = f"http://127.0.0.1:{port}/v1/me/export"
-    async with httpx.AsyncClient(headers=client.headers) as http, http.stream("GET", url) as answer:
+    async with httpx.AsyncClient(headers=client.headers, timeout=60) as http, http.stream("GET", url) as answer:
         assert answer.status_code == 200
         blocks = answer.aiter_raw(1000)
         await anext(blocks)

@@ -97,7 +97,7 @@ async def test_result_is_read_by_the_handle(deps: Deps, handle: ServiceHandle, f
     archive = make_result([b"one", b"two"])
     object.__setattr__(archive, "sha256", hashlib.sha256(archive.archive).hexdigest())
     await publish_next_task(deps, archive)
-    extraction = await handle.wait(submission.video.extraction, timeout_seconds=5)
+    extraction = await handle.wait(submission.video.extraction, timeout_seconds=60)
     path = await handle.download(extraction, tmp_path / "frames.zip")
     assert path.read_bytes() == archive.archive
 

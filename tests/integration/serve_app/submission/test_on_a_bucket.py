@@ -53,7 +53,7 @@ async def test_video_sent_in_chunks_becomes_an_archive_that_the_client_verifies(
     content = path.read_bytes()
     async with api_client.listen(create_app(bucket_deps)) as port:
         address = f"http://127.0.0.1:{port}"
-        async with httpx.AsyncClient(base_url=address) as ana:
+        async with httpx.AsyncClient(base_url=address, timeout=60) as ana:
             await api_client.log_in(ana)
             sha256 = hashlib.sha256(content).hexdigest()
             upload = await tus_client.open_upload(ana, len(content), sha256=sha256)

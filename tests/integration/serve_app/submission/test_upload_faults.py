@@ -230,7 +230,7 @@ class TestCommit:
         disturbed: Any = DisturbedDatabase(deps.database, nth, fail)
         async with open_client(create_app(replace(deps, database=disturbed)), headers=ana.headers) as client:
             assert status_and_code(await upload_videos(client, ("a.mp4", MP4), headers=KEYED)) == (503, "unavailable")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (answer := await upload_videos(ana, ("a.mp4", MP4), headers=KEYED)).status_code == 409:
                 await asyncio.sleep(0.05)
         assert answer.status_code == 201

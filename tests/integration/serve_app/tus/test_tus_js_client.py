@@ -34,7 +34,7 @@ def script(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(PACKAGE, folder)
             command = ["npm", "ci", "--silent", "--no-audit", "--no-fund"]
-            subprocess.run(command, cwd=folder, check=True, timeout=120)
+            subprocess.run(command, cwd=folder, check=True, timeout=600)
     return folder / "upload.js"
 
 
@@ -48,7 +48,7 @@ async def test_tus_js_client_uploads_a_file_and_resumes_after_an_abort(
     async with api_client.listen(create_app(deps)) as port:
         words = [f"http://127.0.0.1:{port}/v1/uploads", token, str(file), str(chunk_bytes), str(stop_at)]
         node = await asyncio.create_subprocess_exec("node", str(script), *words, stdout=asyncio.subprocess.PIPE)
-        output, _ = await asyncio.wait_for(node.communicate(), 60)
+        output, _ = await asyncio.wait_for(node.communicate(), 300)
         assert node.returncode == 0
     (video,) = (await ana.get("/v1/videos")).json()["items"]
     assert output.decode().strip().endswith(video["id"])
