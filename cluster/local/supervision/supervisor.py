@@ -164,11 +164,12 @@ class Supervisor:
         for one in reversed(self._supervised.values()):
             one.stopping.set()
             one.part.stop()
-            # Its thread may have started the process once more.
             deadline = time.monotonic() + STOP_SECONDS
             while one.thread is not None and one.thread.is_alive() and time.monotonic() < deadline:
                 one.thread.join(self._check_seconds)
                 one.part.stop()
+            # Its thread may have started the process once more, and ended before the loop.
+            one.part.stop()
 
     def _supervise(self, one: _Supervised) -> None:
         while not one.stopping.is_set():

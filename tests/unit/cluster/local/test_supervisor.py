@@ -23,7 +23,7 @@ TAKEN = StartupError(ExitCode.PORT_TAKEN, "Port 8000 is taken.")
 class Server:
     """A part whose starts and end the test decides. starts: what each start raises; the last one repeats.
 
-    may_start: a start waits until it is set.
+    may_start: a start waits until it is set. is_starting: a start has begun.
     """
 
     def __init__(
@@ -33,12 +33,14 @@ class Server:
         self.pid: int | None = None
         self.may_start = threading.Event()
         self.may_start.set()
+        self.is_starting = threading.Event()
         self._starts, self._log = list(starts), log
         self._runs = threading.Event()
 
     def start(self) -> None:
         self._log.append(f"{self.name} starts")
         self.pid = 42
+        self.is_starting.set()
         assert self.may_start.wait(SECONDS)
         error = self._starts.pop(0) if len(self._starts) > 1 else self._starts[0]
         if error is not None:
@@ -122,9 +124,10 @@ def test_parts_start_concurrently_except_those_that_need_another() -> None:
 def test_part_that_ends_is_started_again_every_time() -> None:
     server = Server("server", log=[])
     with supervised(server) as (_, recorded):
-        for times in range(1, 12):
+        for times in range(1, 11):
             recorded.wait_for_starts("server", times)
             server.end()
+        recorded.wait_for_starts("server", 11)
     ends = [event for event in recorded.events if isinstance(event, Ended)]
     assert [end.ending for end in ends] == ["server ended"] * len(ends)
     assert [event.again for event in recorded.events if isinstance(event, Started)] == [False] + [True] * 10
@@ -144,8 +147,11 @@ def test_failed_start_is_repeated() -> None:
 @pytest.mark.parametrize("cause", [TAKEN, ModuleNotFoundError("ray"), OSError(errno.ENOSPC, "no space left")])
 def test_lasting_cause_ends_the_first_start(cause: Exception) -> None:
     log: list[str] = []
-    other = Server("other", log=log)
-    with supervised(other, Server("server", [cause], log=log)) as (supervisor, recorded):
+    other, server = Server("other", log=log), Server("server", [cause], log=log)
+    server.may_start.clear()
+    with supervised(other, server) as (supervisor, recorded):
+        recorded.wait_for_starts("other", 1)
+        server.may_start.set()
         with pytest.raises(type(cause)):
             wait_until_error(supervisor)
         assert log.count("server starts") == 1
@@ -186,9 +192,32 @@ def test_part_can_be_stopped_while_it_starts() -> None:
     server = Server("server", [RuntimeError("stopped")], log=log)
     server.may_start.clear()
     with supervised(server) as (_, recorded):
-        pass
+        assert server.is_starting.wait(SECONDS)
     assert log[-1] == "server is stopped"
     assert recorded.events == []
+
+
+def test_part_whose_thread_ends_just_after_the_stop_is_stopped_again() -> None:
+    may_start, started = threading.Event(), threading.Event()
+
+    class LateServer(Server):
+        def start(self) -> None:
+            started.set()
+            assert may_start.wait(SECONDS)
+            super().start()
+
+        def stop(self) -> None:
+            super().stop()
+            if not may_start.is_set():
+                # The supervisor goes on when the start has succeeded, and the thread has ended.
+                may_start.set()
+                (thread,) = (thread for thread in threading.enumerate() if thread.name == self.name)
+                thread.join(SECONDS)
+
+    server = LateServer("late server", log=[])
+    with supervised(server):
+        assert started.wait(SECONDS)
+    assert not server.is_running()
 
 
 def test_process_tree_of_a_part_is_ended_before_its_restart() -> None:
