@@ -74,13 +74,14 @@ class FolderWatch:
         async with asyncio.TaskGroup() as group:
             running: set[asyncio.Task[None]] = set()
             while True:
+                # What ends during this look may have missed a change that this look misses, too.
+                running = {task for task in running if not task.done()}
                 states = await asyncio.to_thread(lambda: file_states(self.scan()))
                 self._forget_failed(time.monotonic())
                 ready = ready_files(earlier, states, self._handled)
                 self._handled |= {path: states[path] for path in ready}
                 if ready:
                     running.add(group.create_task(self._extract(ready)))
-                running = {task for task in running if not task.done()}
                 is_waiting = any(state.size and self._handled.get(path) != state for path, state in states.items())
                 if running or is_waiting or self._again_at:
                     active_at = time.monotonic()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,6 +50,31 @@ async def test_changed_file_is_extracted_again_and_an_unchanged_one_is_not(tmp_p
     await watch.run()
     assert extracted == [b"video", b"other"]
     assert [*watch.outcomes] == [path]
+
+
+async def test_change_is_seen_when_the_extraction_ends_during_a_look(tmp_path: Path) -> None:
+    path, extracted = tmp_path / "a.mp4", list[bytes]()
+    path.write_bytes(b"video")
+    has_looked, has_ended = threading.Event(), threading.Event()
+
+    def scan() -> Iterator[Path]:
+        yield path
+        # The state has been read.
+        if extracted:
+            has_looked.set()
+            has_ended.wait(30)
+
+    async def extract(paths: list[Path]) -> list[VideoOutcome]:
+        extracted.append(path.read_bytes())
+        if len(extracted) == 1:
+            await asyncio.to_thread(has_looked.wait, 30)
+            path.write_bytes(b"other")
+            os.utime(path, ns=(1, 1))
+            has_ended.set()
+        return [VideoOutcome(str(path), result=Result(1, 1, "ab")) for path in paths]
+
+    await FolderWatch(scan, extract, idle_seconds=0.0, poll_seconds=0.01).run()
+    assert extracted == [b"video", b"other"]
 
 
 async def test_video_that_the_service_could_not_take_is_tried_again(
