@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,18 +15,20 @@ from tests.support.clients.cli_command_tree import ROOT_COMMAND, command_context
 from tests.support.clients.cli_run import Run
 from tests.support.clients.documented_service import DocumentedService
 from tests.support.clients.fake_messages import ApiRequest, ApiResponse
+from tests.support.servers.refusing_port import refusing_port
 
 WITHOUT_A_SERVICE = {"completion", "ops", "samples", "up"}
 WITHOUT_AN_END = {"watch"}
 """Runs until Ctrl-C, or until nothing comes: --idle."""
 FREE = threading.Event()
+HANGS_SECONDS = 60.0
 
 
 class HangingService(DocumentedService):
     """It answers no request until `FREE` is set."""
 
     def respond(self, request: ApiRequest) -> ApiResponse:
-        FREE.wait(30)
+        FREE.wait(HANGS_SECONDS)
         return super().respond(request)
 
 
@@ -61,27 +62,27 @@ def test_every_command_that_asks_a_service_has_a_time_limit() -> None:
 def test_service_that_does_not_answer_is_left_in_time(run: Run, command: str) -> None:
     started_at = time.monotonic()
     done = run(*command.split(), "--timeout", "0.4")
-    assert time.monotonic() - started_at < 2
+    assert time.monotonic() - started_at < HANGS_SECONDS / 2
     assert (done.code, done.out) == (75, "")
     assert "Error: It was not finished after 0.4 s. Give it a longer --timeout." in done.err
 
 
 def test_service_that_is_away_is_unreachable_when_the_time_is_over(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    monkeypatch.setenv("FOTOGRAMA_URL", f"http://127.0.0.1:{port}")
-    started_at = time.monotonic()
-    done = run("list", "--timeout", "0.4")
-    assert time.monotonic() - started_at < 2
+    # The reason is known before the time is over, on a busy machine as well.
+    with refusing_port() as port:
+        monkeypatch.setenv("FOTOGRAMA_URL", f"http://127.0.0.1:{port}")
+        started_at = time.monotonic()
+        done = run("list", "--timeout", "1.5")
+        assert time.monotonic() - started_at < 30
     assert done.code == 69
-    assert "It is tried for 0.4 s" in done.err
+    assert "It is tried for 1.5 s" in done.err
 
 
 def test_timer_and_handler_are_as_before_after_the_block() -> None:
     handler: Callable[..., Any] | int | None = signal.getsignal(signal.SIGALRM)
     with time_limit(60):
         assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
-    with pytest.raises(TimeIsOver), time_limit(0.01):
+    with pytest.raises(TimeIsOver), time_limit(0.2):
         threading.Event().wait(30)
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) == handler

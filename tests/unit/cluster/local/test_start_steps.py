@@ -76,7 +76,7 @@ def test_progress_line_is_cut_to_the_width_of_the_terminal() -> None:
         console = Console()
         console.show_progress("x" * 1000)
         console.close()
-        output = os.read(screen, 2000).decode()
+        output = read_until(screen, "x" * 79)
 
     assert output == START_OF_LINE + "x" * 79
 
