@@ -6,11 +6,12 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.support.clients.fake_messages import ApiRequest, ConnectionDropped
 from tests.support.clients.fake_service import FakeService
+from tests.support.servers.quiet_http_server import QuietHTTPServer
 
 
 @contextmanager
@@ -54,8 +55,7 @@ def serve_fake_service(service: FakeService) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             """Logs nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = QuietHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

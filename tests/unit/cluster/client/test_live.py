@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from cluster.client.api_types import Extraction, Progress, Status
+from cluster.client.calls import extraction_calls
 from cluster.client.live.live_extractions import LiveExtractions
 from cluster.client.live.server_sent_events import EventParser, ServerSentEvent
 from cluster.client.retry_policy import RetryPolicy
@@ -122,7 +123,12 @@ def when_polled(service: FakeService, act: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize("kind", CLIENT_KINDS)
-def test_wait_learns_the_end_from_one_stream(kind: str, service: FakeService, tmp_path: Path) -> None:
+def test_wait_learns_the_end_from_one_stream(
+    kind: str, service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However long the stream takes to begin, its begin causes the only poll.
+    monkeypatch.setattr(extraction_calls, "POLL_FIRST_SECONDS", 60.0)
+    monkeypatch.setattr(extraction_calls, "LIVE_POLL_SECONDS", 60.0)
     stream: Queue[bytes | None] = Queue()
     service.event_streams = deque([stream])
     with serve_fake_service(service) as url, opened(kind, url) as client:
