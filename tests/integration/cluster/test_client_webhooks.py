@@ -121,7 +121,7 @@ async def test_maintenance_notifies_webhooks_and_the_stream_by_its_settings(
         extraction_id = await fail_an_extraction(ana, deps, tmp_path / "clip.mp4")
         maintenance_run = asyncio.create_task(maintenance.run())
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await receiver.arrived.wait()
                 while (await ana.deliveries(webhook))[0].status != "delivered":
                     await asyncio.sleep(0.05)
