@@ -8,6 +8,7 @@ import pwd
 import shutil
 import stat
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,9 @@ def _add_user() -> None:
     try:
         subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
     except (OSError, subprocess.CalledProcessError) as error:
+        with suppress(KeyError):
+            pwd.getpwnam(USER_NAME)
+            return  # another process has created it meanwhile
         reason = getattr(error, "stderr", None) or str(error)
         raise StartupError(
             ExitCode.FAILED,

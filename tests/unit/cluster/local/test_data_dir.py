@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +30,7 @@ from cluster.local.process_record import RecordedProcess, RecordedRun, read_reco
 from cluster.local.ray_environment import changes
 from cluster.local.secret_files import Secrets, open_secrets
 from cluster.local.servers.backing_service_plan import address_without_secrets
-from cluster.local.servers.os_user import OsUser, is_open_to_all
+from cluster.local.servers.os_user import OsUser, is_open_to_all, server_user
 from cluster.local.startup_error import ExitCode, StartupError
 from cluster.settings import load
 
@@ -216,6 +219,25 @@ def test_user_without_a_home_folder_gets_an_error_with_the_option(monkeypatch: p
 
     with pytest.raises(StartupError, match="--home DIR"):
         open_data_dir(Path("~/.fotograma"))
+
+
+def test_user_of_postgres_that_another_process_creates_meanwhile_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    me, lookups = pwd.getpwuid(os.getuid()), iter([KeyError(), None, None])
+
+    def find(name: str) -> pwd.struct_passwd:
+        if (error := next(lookups)) is not None:
+            raise error
+        return me
+
+    def run(command: Sequence[str], *, check: bool, **_options: Any) -> None:
+        if check:
+            raise subprocess.CalledProcessError(9, command, stderr="useradd: user 'pgserver' already exists")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(pwd, "getpwnam", find)
+    monkeypatch.setattr(subprocess, "run", run)
+
+    assert server_user() == OsUser(me.pw_uid, me.pw_gid)
 
 
 def test_user_without_a_name_gets_an_error_with_the_remedy() -> None:
