@@ -34,35 +34,52 @@ class ConcurrentResults:
 
 
 async def run_concurrently(
-    database: AsyncEngine, extraction_id: UUID, *calls: Call, pauses: Sequence[float], lock: str | None
+    database: AsyncEngine,
+    extraction_id: UUID,
+    *calls: Call,
+    pauses: Sequence[float],
+    lock: str | None,
+    first: int | None = None,
 ) -> ConcurrentResults:
     """Starts all calls at the same moment, each after its own short pause in seconds.
 
-    lock: one of LOCKS, which is kept until all calls wait for it; None: no lock.
+    lock: one of LOCKS, which is kept until all calls wait for it; None: no lock. first: the number of the call that
+    waits for the lock before the others start; None: whichever comes first.
     """
+    may_follow = asyncio.Event()
     if lock is None:
-        return ConcurrentResults(await _start_together(calls, pauses), overlapped=False)
+        may_follow.set()
+        return ConcurrentResults(await _start_together(calls, pauses, first, may_follow), overlapped=False)
     async with database.connect() as holder, database.connect() as watcher:
         await holder.execute(text(lock), {"extraction_id": extraction_id})
-        ends = asyncio.create_task(_start_together(calls, pauses))
-        overlapped = await _wait_for_all(watcher, len(calls), ends)
+        ends = asyncio.create_task(_start_together(calls, pauses, first, may_follow))
+        if first is not None:
+            await _wait_for_waiting(watcher, 1, ends)
+        may_follow.set()
+        overlapped = await _wait_for_waiting(watcher, len(calls), ends)
         await holder.rollback()
         return ConcurrentResults(await ends, overlapped)
 
 
-async def _start_together(calls: Sequence[Call], pauses: Sequence[float]) -> list[Any]:
+async def _start_together(
+    calls: Sequence[Call], pauses: Sequence[float], first: int | None, may_follow: asyncio.Event
+) -> list[Any]:
     gate = asyncio.Barrier(len(calls))
 
-    async def call_after_pause(call: Call, pause: float) -> object:
+    async def call_after_pause(number: int, call: Call, pause: float) -> object:
         await gate.wait()
+        if first not in (None, number):
+            await may_follow.wait()
         await asyncio.sleep(pause)
         return await call()
 
-    waiting_calls = (call_after_pause(call, pause) for call, pause in zip(calls, pauses, strict=True))
+    waiting_calls = (
+        call_after_pause(number, call, pause) for number, (call, pause) in enumerate(zip(calls, pauses, strict=True))
+    )
     return await asyncio.gather(*waiting_calls, return_exceptions=True)
 
 
-async def _wait_for_all(watcher: AsyncConnection, calls: int, ends: asyncio.Task[list[Any]]) -> bool:
+async def _wait_for_waiting(watcher: AsyncConnection, calls: int, ends: asyncio.Task[list[Any]]) -> bool:
     """Waits until this many calls wait for a lock; False when all calls end before."""
     async with asyncio.timeout(WAIT_SECONDS):
         while not ends.done():
