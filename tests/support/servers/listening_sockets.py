@@ -40,13 +40,13 @@ def listening_sockets(pid: int) -> set[ListeningSocket]:
     root = psutil.Process(pid)
     for process in (root, *root.children(recursive=True)):
         try:
-            connections = process.net_connections(kind="tcp")
+            connections, name = process.net_connections(kind="tcp"), process.name()
         except psutil.NoSuchProcess:
             continue
         except psutil.AccessDenied:
             are_all_readable = False
             continue
-        sockets |= {_socket(process.name(), connection) for connection in connections if _listens(connection)}
+        sockets |= {_socket(name, connection) for connection in connections if _listens(connection)}
     return sockets if are_all_readable else sockets | sockets_of_hidden_processes()
 
 
