@@ -124,13 +124,10 @@ class System:
 
     def gcs_address(self) -> str:
         """The address of Ray's GCS, at which a driver connects to the cluster."""
-        for process in psutil.Process(self.service.process.pid).children(recursive=True):
-            if process.name() == "raylet":
-                arguments: list[str] = process.cmdline()
-                return next(
-                    argument.partition("=")[2] for argument in arguments if argument.startswith("--gcs-address=")
-                )
-        raise AssertionError("no raylet runs")
+        # A process that the raylet has just forked may have its name and its arguments.
+        raylet = self.service.pids_named("raylet")[0]
+        arguments: list[str] = psutil.Process(raylet).cmdline()
+        return next(argument.partition("=")[2] for argument in arguments if argument.startswith("--gcs-address="))
 
     def deploying_environment(self) -> dict[str, str]:
         """The environment of a program that deploys to the cluster, as Ray's head has it.

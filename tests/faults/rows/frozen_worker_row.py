@@ -143,6 +143,6 @@ def _has_lost_lease(system: System, frozen: FrozenAttempt) -> bool:
 
 
 def _log_events(system: System, pid: int) -> list[dict[str, Any]]:
-    """The JSON log lines that a process has written to its standard output."""
-    lines = system.worker_log(pid).splitlines()
+    """The JSON log lines that a process has written to its standard output. The last one may not be complete yet."""
+    lines = system.worker_log(pid).rpartition("\n")[0].splitlines()
     return [json.loads(line) for line in lines if line.startswith("{")]

@@ -104,7 +104,7 @@ async def rolling_redeploy(system: System, full: bool) -> Outcome:
             await asyncio.to_thread(_redeploy, system)
             fault_ends.append(time.time())
             for name, pids in before.items():
-                assert not pids & set(system.service.replica_pids(name)), f"{name} was not replaced"
+                await asyncio.to_thread(_wait_for_other_replicas, system, name, pids)
     how = f"API, pool and maintenance deployed anew {times} ×, under load"
     outcome = await audit(system, sent, name="Rolling redeploy", how=how, faults=fault_ends, note="No attempt burnt.")
     assert not (retries := charged_retries(system, sent)), f"a redeployment was counted against tasks: {retries}"
@@ -185,6 +185,11 @@ def _redeploy(system: System) -> None:
         timeout=REDEPLOY_SECONDS,
     )
     assert completed.returncode == 0, completed.stderr[-2000:]
+
+
+def _wait_for_other_replicas(system: System, name: str, before: set[int]) -> None:
+    """Waits until the former replicas of an application have ended: Serve does not wait for their processes."""
+    wait_until(lambda: not before & set(system.service.replica_pids(name)), what=f"the replacement of {name}")
 
 
 SYSTEM_ROWS: tuple[SystemRow, ...] = (
