@@ -383,7 +383,7 @@ def test_server_is_restarted_after_every_kill(
 ) -> None:
     servers, wait_for = supervised
     for part in ("Database schema", *(server.name for server in servers.embedded)):
-        wait_for(part)
+        wait_for(part, 1)
     for server in servers.embedded:
         for times in range(1, 6):
             kill_process_tree(server.pid)
