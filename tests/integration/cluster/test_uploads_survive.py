@@ -23,7 +23,7 @@ from tests.support.clients.tus_client import stored_bytes
 from tests.support.servers.cutting_proxy import CuttingProxy
 
 SIZE = 40_000_000
-RETRY_OFTEN = RetryPolicy(first_seconds=0.01, max_seconds=0.1, attempts=100)
+RETRY_OFTEN = RetryPolicy(first_seconds=0.01, max_seconds=0.1, attempts=None)
 UPLOAD = """
 import sys
 from fotograma import Client
