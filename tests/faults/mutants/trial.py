@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[3]
 COPIED = ("db", "actors", "serve_app", "cluster", "tests")
 TESTS_FAILED = 1
 """pytest's exit code when tests ran and some failed. Another code means that the tree can't be imported."""
-TRIAL_SECONDS = 120
+TRIAL_SECONDS = 600
 
 # Importing the packages of others takes more processor time than a test: one process imports them, and each trial is a
 # fork of it. A missing name only makes the trials slower.
