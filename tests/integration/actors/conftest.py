@@ -31,7 +31,7 @@ async def other_receiver() -> AsyncIterator[WebhookReceiver]:
 
 @pytest.fixture
 async def webhook_client() -> AsyncIterator[WebhookHttpClient]:
-    client = WebhookHttpClient(Reach.LOOPBACK, answer_seconds=0.5)
+    client = WebhookHttpClient(Reach.LOOPBACK)
     yield client
     await client.close()
 

@@ -105,7 +105,7 @@ async def test_every_try_is_counted_by_channel_and_outcome(
     webhooks = WebhookSender(database, webhook_client)
     outbox_sender = OutboxSender(database, None, mail_from=MAIL_FROM, public_url="http://here", webhooks=webhooks)
     metrics = RecordedMetrics()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not metrics.tries:
             await outbox_sender.turn(metrics)
             await asyncio.sleep(0.01)
@@ -126,10 +126,10 @@ async def test_hanging_receiver_delays_no_other_webhook(
     for _ in range(10):
         await accept_and_fail(database, webhook_user)
     await outbox_sender.turn()
-    await asyncio.wait_for(receiver.arrived.wait(), 10)
+    await asyncio.wait_for(receiver.arrived.wait(), 30)
     await create_webhook(database, webhook_user, other_receiver.url)
     await accept_and_fail(database, webhook_user)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await outbox_sender.turn() == 0:
             await asyncio.sleep(0.01)
     assert len(other_receiver.received) == 1

@@ -13,6 +13,7 @@ from actors.notify.ssrf_safe_http import WebhookHttpClient
 from actors.notify.webhook_sender import WebhookSender
 from db import videos
 from db.notification import outbox, webhook_deliveries, webhooks
+from db.notification.webhook_url_policy import Reach
 from tests.integration.actors.conftest import inbox
 from tests.support.servers.webhook_receiver import WebhookReceiver
 from tests.support.state import database_rows
@@ -90,12 +91,17 @@ async def test_unexpected_error_is_a_failed_delivery(
 
 
 async def test_hanging_receiver_times_out_and_is_retried(
-    database: AsyncEngine, outbox_sender: OutboxSender, receiver: WebhookReceiver, webhook_user: UUID
+    database: AsyncEngine, receiver: WebhookReceiver, webhook_user: UUID
 ) -> None:
+    impatient = WebhookHttpClient(Reach.LOOPBACK, answer_seconds=0.5)
+    outbox_sender = OutboxSender(
+        database, None, mail_from=MAIL_FROM, public_url="", webhooks=WebhookSender(database, impatient)
+    )
     webhook = await create_webhook(database, webhook_user, receiver.url)
     await accept_and_fail(database, webhook_user)
     receiver.hanging = True
     assert await outbox_sender.run_once() == 0
+    await impatient.close()
     (delivery,) = await webhook_deliveries.list_deliveries(database, webhook.id, limit=10)
     (attempt,) = delivery.tries
     assert attempt.status is None
@@ -179,7 +185,7 @@ async def test_redelivery_requested_during_a_delivery_is_sent(
     await accept_and_fail(database, webhook_user)
     receiver.hanging = True
     await outbox_sender.turn()
-    await asyncio.wait_for(receiver.arrived.wait(), 10)
+    await asyncio.wait_for(receiver.arrived.wait(), 30)
     (delivery,) = await webhook_deliveries.list_deliveries(database, webhook.id, limit=10)
     assert await webhook_deliveries.redeliver(database, webhook.id, delivery.id) is not None
     receiver.hanging = False

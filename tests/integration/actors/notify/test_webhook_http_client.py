@@ -64,5 +64,5 @@ async def test_endless_response_body_is_not_read(webhook_client: WebhookHttpClie
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     assert await webhook_client.post(f"http://127.0.0.1:{port}/", {}, b"{}") == 200
-    await asyncio.wait_for(ended.wait(), 10)
+    await asyncio.wait_for(ended.wait(), 30)
     server.close()
