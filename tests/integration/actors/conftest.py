@@ -1,17 +1,16 @@
 """Fixtures for tests of notifications: an SMTP server, webhook receivers, and the sender of the outbox."""
 
-import socket
 from collections.abc import AsyncIterator, Iterator
 from uuid import UUID
 
 import pytest
-from aiosmtpd.controller import Controller
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.notify.outbox_sender import OutboxSender
 from actors.notify.ssrf_safe_http import WebhookHttpClient
 from actors.notify.webhook_sender import WebhookSender
 from db.notification.webhook_url_policy import Reach
+from tests.support.servers.smtp_server import SmtpServer
 from tests.support.servers.webhook_receiver import WebhookReceiver, run_webhook_receiver
 from tests.support.state import database_rows
 from tests.support.state.notification_setup import MAIL_FROM, FailingSmtpInbox
@@ -57,10 +56,8 @@ async def webhook_user(database: AsyncEngine) -> UUID:
 @pytest.fixture
 def inbox() -> Iterator[FailingSmtpInbox]:
     handler = FailingSmtpInbox()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    controller = Controller(handler, hostname="127.0.0.1", port=port)
-    controller.start()
-    handler.url = f"smtp://127.0.0.1:{port}"
+    server = SmtpServer(handler)
+    server.start()
+    handler.url = f"smtp://127.0.0.1:{server.port}"
     yield handler
-    controller.stop()
+    server.stop()

@@ -21,11 +21,11 @@ from typing import Any
 
 import psutil
 import psycopg
-from aiosmtpd.controller import Controller
 
 from actors.sandbox.run_child_job import PROCESS_NAME
 from cluster.local.servers.embedded_postgres import url_of
 from fotograma import Client
+from tests.support.servers.smtp_server import SmtpServer
 
 FOTOGRAMA = str(Path(sys.executable).with_name("fotograma"))
 PASSWORD = "correct horse battery"
@@ -250,12 +250,11 @@ class Inbox:
 
     def __init__(self) -> None:
         self._messages: list[tuple[Sequence[str], EmailMessage]] = []
-        self._port = free_port()
-        self._controller = Controller(self, hostname="127.0.0.1", port=self._port)
+        self._server = SmtpServer(self)
 
     @property
     def url(self) -> str:
-        return f"smtp://127.0.0.1:{self._port}"
+        return f"smtp://127.0.0.1:{self._server.port}"
 
     def messages(self) -> list[EmailMessage]:
         return [message for _, message in self._messages]
@@ -264,11 +263,11 @@ class Inbox:
         return [message for recipients, message in self._messages if address in recipients]
 
     def __enter__(self) -> Inbox:
-        self._controller.start()
+        self._server.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._controller.stop()
+        self._server.stop()
 
     async def handle_DATA(self, _server: object, _session: object, envelope: Any) -> str:
         self._messages.append((envelope.rcpt_tos, message_from_bytes(envelope.content, policy=policy.default)))

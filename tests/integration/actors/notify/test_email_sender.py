@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -17,11 +16,11 @@ import aiosmtplib
 import psutil
 import pytest
 import trustme
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 
 from actors.notify import email_sender
 from actors.notify.email_sender import Mailer
+from tests.support.servers.smtp_server import SmtpServer
 
 HOST = "localhost"
 LOGIN = LoginPassword(b"ana@example.com", b"p@ss/word")
@@ -83,13 +82,10 @@ def start_server() -> Iterator[StartServer]:
 
         def start(**options: Any) -> Mailbox:
             mailbox = Mailbox()
-            with socket.create_server(("127.0.0.1", 0)) as listener:
-                mailbox.port = listener.getsockname()[1]
-            controller = Controller(
-                mailbox, hostname="127.0.0.1", port=mailbox.port, authenticator=mailbox.authenticate, **options
-            )
-            controller.start()
-            stack.callback(controller.stop)
+            server = SmtpServer(mailbox, authenticator=mailbox.authenticate, **options)
+            mailbox.port = server.port
+            server.start()
+            stack.callback(server.stop)
             return mailbox
 
         yield start
