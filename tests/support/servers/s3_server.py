@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,12 +14,15 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import obstore
 import pytest
 from obstore.store import S3Store
+
+from tests.support.servers.reserved_ports import reserved_ports
 
 ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
 USERS = {
@@ -88,8 +90,13 @@ class S3Server:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     """The server of the whole run."""
+    with reserved_ports(len(_PORTS)) as numbers, _running(dict(zip(_PORTS, numbers, strict=True))) as server:
+        yield server
+
+
+@contextmanager
+def _running(ports: Mapping[str, int]) -> Iterator[S3Server]:
     folder = Path(tempfile.mkdtemp(prefix="fotograma-s3-", dir="/tmp"))
-    ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
     command = [str(Path(sys.executable).with_name("weed")), "mini", f"-dir={folder}"]
     command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-master.telemetry=false"]
     command += [f"-{name}={port}" for name, port in ports.items()]
@@ -129,14 +136,3 @@ def _wait_until_ready(server: subprocess.Popen[bytes], address: str) -> None:
         except OSError:
             time.sleep(0.05)
     raise RuntimeError(f"The S3 server did not start: {server.poll()}")
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
