@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -23,18 +24,37 @@ from tests.support.wait_conditions import wait_until
 
 
 @pytest.fixture(autouse=True)
-def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_polls(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The threads end before their database goes: what they say about that would be in the log of the next test."""
     monkeypatch.setattr("actors.scaling.demand_watch.POLL_SECONDS", 0.05)
+    others = watching_threads()
+    yield
+    gc.collect()
+    for thread in watching_threads() - others:
+        thread.join(30)
 
 
-def watching_threads() -> int:
-    return sum(thread.name == "queue demand" for thread in threading.enumerate())
+def watching_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "queue demand"}
+
+
+def start_watch(database: AsyncEngine) -> DemandWatch:
+    """A watch whose thread runs. It may ask the database when it has shown that it has no demand yet."""
+    may_ask = threading.Event()
+
+    def url() -> str:
+        may_ask.wait()
+        return database.url.render_as_string(hide_password=False)
+
+    watch = DemandWatch(url, segment_seconds=300)
+    assert watch.demand is None
+    may_ask.set()
+    return watch
 
 
 async def test_watch_follows_the_queue(database: AsyncEngine) -> None:
-    watch = DemandWatch(lambda: database.url.render_as_string(hide_password=False), segment_seconds=300)
-    assert watch.demand is None
     before = time.monotonic()
+    watch = start_watch(database)
 
     async def sees(ready: int) -> bool:
         return watch.demand is not None and watch.demand.ready == ready
@@ -80,8 +100,7 @@ def test_work_that_was_passed_on_asks_for_one_worker_and_no_time() -> None:
 
 
 async def test_watch_follows_the_orders_of_operators(database: AsyncEngine) -> None:
-    watch = DemandWatch(lambda: database.url.render_as_string(hide_password=False), segment_seconds=300)
-    assert watch.demand is None
+    watch = start_watch(database)
     await operator_controls.set_limits(database, WorkerKind.CPU, WorkerLimits(2, 7))
     await operator_controls.set_paused(database, PausableActivity.CLAIMING, is_paused=True)
 
@@ -97,27 +116,21 @@ async def test_watch_follows_the_orders_of_operators(database: AsyncEngine) -> N
 
 async def test_thread_ends_with_its_watch(database: AsyncEngine) -> None:
     others = watching_threads()
-    watch = DemandWatch(lambda: database.url.render_as_string(hide_password=False), segment_seconds=300)
-    assert watch.demand is None
-    assert watching_threads() == others + 1
+    watch = start_watch(database)
+    (own,) = watching_threads() - others
     del watch
     gc.collect()
-
-    async def has_ended() -> bool:
-        return watching_threads() == others
-
-    await wait_until(has_ended)
+    await asyncio.to_thread(own.join, 60)
+    assert not own.is_alive()
 
 
 async def test_outage_leaves_the_last_demand_and_is_logged_once(database: AsyncEngine) -> None:
     await database_rows.accept_video(database)
-    urls = [database.url.render_as_string(hide_password=False)]
-    watch = DemandWatch(lambda: urls[0], segment_seconds=300)
+    watch = start_watch(database)
 
     async def sees_one() -> bool:
         return watch.demand is not None and watch.demand.ready == 1
 
-    assert watch.demand is None
     await wait_until(sees_one)
     with capture_logs() as logs:
         await database_rows.execute(database, "ALTER TABLE tasks RENAME TO hidden")
