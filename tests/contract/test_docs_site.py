@@ -18,7 +18,7 @@ def build_site(root: Path, out: Path) -> subprocess.CompletedProcess[str]:
     """Runs the documented command in a repository."""
     command = [os.environ.get("UV", "uv"), "run", "--quiet", "--locked", "--isolated", "--only-group", "docs"]
     command += ["--project", str(ROOT), "python", "-m", "docsite.build", "--out", str(out)]
-    return subprocess.run(command, cwd=root, check=False, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=root, check=False, capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ async def test_metrics_count_maintenance_and_ledger_differences(database: AsyncE
     await execute_past_triggers(database, "DELETE FROM extractions WHERE id = :id", accepted.extraction_id)
     metrics = RecordedMetrics()
     running_task = asyncio.create_task(make_maintenance(database, store).run(metrics))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await metrics.compared.wait()
     running_task.cancel()
     await asyncio.wait({running_task})

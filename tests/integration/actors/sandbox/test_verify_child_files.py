@@ -33,7 +33,7 @@ REPORT = "(out / 'report.json')"
 async def run_task(worker_deps: WorkerDeps, child: DecodingChild) -> tuple[TaskOutcome, Row[Any]]:
     """Claims a task and performs it; returns the outcome and the task's row afterwards."""
     (claim,) = await task_queue.claim(worker_deps.database, worker="w1")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         outcome = await perform(claim, child, worker_deps, asyncio.Event(), lambda: None)
     return outcome, await database_rows.fetch_task(worker_deps.database, claim.lease.task_id)
 

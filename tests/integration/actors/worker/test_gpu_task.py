@@ -66,7 +66,7 @@ async def test_worker_with_a_gpu_claims_its_own_work_first(
     async def are_all_done() -> bool:
         return all([(await extraction_of(database, one)).status == "succeeded" for one in (own, other)])
 
-    await wait_until(are_all_done, 60)
+    await wait_until(are_all_done)
     worker.stop()
     await worker_run
     first, second = [(await database_rows.fetch_task(database, one.task_id)).claimed_at for one in (own, other)]

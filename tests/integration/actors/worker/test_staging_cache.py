@@ -172,13 +172,13 @@ async def test_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
     parent, child = context.Pipe()
     process = context.Process(target=hold_lock, args=(cache.folder, child))
     process.start()
-    assert await asyncio.to_thread(parent.poll, 30)
+    assert await asyncio.to_thread(parent.poll, 60)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5), cache.fetch_lock("video"):
             pass
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
-    async with asyncio.timeout(10), cache.fetch_lock("video"):
+    async with asyncio.timeout(60), cache.fetch_lock("video"):
         pass
     process.join()
 

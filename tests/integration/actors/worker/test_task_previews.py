@@ -75,7 +75,7 @@ class WaitingTask:
 
     async def end(self) -> TaskOutcome:
         (self.out / "go").touch()
-        return await asyncio.wait_for(self.performing, 20)
+        return await asyncio.wait_for(self.performing, 60)
 
 
 @asynccontextmanager
@@ -126,7 +126,7 @@ async def test_lost_attempt_leaves_no_preview(
         await task.preview_is_told(len(truth.shown))
         async with database.begin() as connection:
             assert await task_queue.cancel(connection, accepted.extraction_id)
-        assert await asyncio.wait_for(task.performing, 20) is TaskOutcome.LOST
+        assert await asyncio.wait_for(task.performing, 60) is TaskOutcome.LOST
         assert (await task.row()).preview_key is None
     assert await store.keys("results") == []
 

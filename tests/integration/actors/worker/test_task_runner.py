@@ -130,7 +130,7 @@ async def test_lost_lease_kills_the_child_and_leaves_no_objects(
     performing = asyncio.create_task(perform(claim, child, fast_deps, asyncio.Event(), lambda: None))
     async with database.begin() as connection:
         assert await task_queue.cancel(connection, accepted.extraction_id)
-    assert await asyncio.wait_for(performing, 10) is TaskOutcome.LOST
+    assert await asyncio.wait_for(performing, 60) is TaskOutcome.LOST
     assert process_ends(child.pid)
     assert await store.keys("results") == []
     assert list(worker_deps.scratch.iterdir()) == []

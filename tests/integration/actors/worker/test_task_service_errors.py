@@ -116,7 +116,7 @@ async def test_read_only_database_is_an_outage(
     await wait_until(is_refused_often)
     assert not performing.done()
     refusals.clear()
-    assert await asyncio.wait_for(performing, 30) is TaskOutcome.PUBLISHED
+    assert await asyncio.wait_for(performing, 60) is TaskOutcome.PUBLISHED
     assert (await database_rows.fetch_task(database, accepted.task_id)).attempt == 1
     await read_only.dispose()
 

@@ -36,10 +36,10 @@ async def test_worker_runs_all_tasks_and_stops_on_request(
         statuses = [(await database_rows.fetch_extraction(database, a.extraction_id)).status for a in accepted]
         return statuses == ["succeeded"] * 3
 
-    await wait_until(are_all_done, 60)
+    await wait_until(are_all_done)
     worker.check()
     worker.stop()
-    await asyncio.wait_for(worker_run, 10)
+    await asyncio.wait_for(worker_run, 60)
     frames = [(await database_rows.fetch_extraction(database, a.extraction_id)).result_frames for a in accepted]
     assert metrics.ended_tasks == [("extract", "published")] * 3
     assert sum(count for _, _, count in metrics.decodings) == sum(frames)
@@ -69,9 +69,9 @@ async def test_worker_without_object_store_claims_nothing(
         await check()
 
     monkeypatch.setattr(broken.objects, "check", record_check)
-    await asyncio.wait_for(checked.wait(), 10)
+    await asyncio.wait_for(checked.wait(), 60)
     worker.stop()
-    await asyncio.wait_for(worker_run, 10)
+    await asyncio.wait_for(worker_run, 60)
     assert (await database_rows.fetch_task(database, accepted.task_id)).attempt == 0
 
 
@@ -94,7 +94,7 @@ async def test_worker_without_disk_space_claims_nothing(
 
         await wait_until(has_paused_twice)
         worker.stop()
-        await asyncio.wait_for(worker_run, 10)
+        await asyncio.wait_for(worker_run, 60)
     assert (await database_rows.fetch_task(database, accepted.task_id)).attempt == 0
 
 
@@ -119,9 +119,9 @@ async def test_claim_with_a_lost_response_is_released_and_counts_nothing(
         async def is_done() -> bool:
             return bool((await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded")
 
-        await wait_until(is_done, 30)
+        await wait_until(is_done)
         worker.stop()
-        await asyncio.wait_for(worker_run, 10)
+        await asyncio.wait_for(worker_run, 60)
         await faulty.dispose()
     assert proxy.dropped == 1
     task = await database_rows.fetch_task(database, accepted.task_id)
@@ -165,14 +165,14 @@ async def busy(
     accepted = await submit_video(database, store, clips("h264")[0])
     worker = Worker(replace(worker_deps, objects=store), Cache(None), name="w1")
     run = asyncio.create_task(worker.run())
-    await asyncio.wait_for(is_asked.wait(), 30)
+    await asyncio.wait_for(is_asked.wait(), 60)
     return BusyWorker(worker, run, accepted, may_answer)
 
 
 async def test_stopped_worker_finishes_its_task_within_the_drain_time(database: AsyncEngine, busy: BusyWorker) -> None:
     busy.worker.stop(60)
     busy.store_may_answer.set()
-    await asyncio.wait_for(busy.run, 30)
+    await asyncio.wait_for(busy.run, 60)
     assert (await database_rows.fetch_extraction(database, busy.accepted.extraction_id)).status == "succeeded"
 
 
@@ -181,6 +181,6 @@ async def test_later_stop_shortens_the_drain_time(database: AsyncEngine, busy: B
     await asyncio.sleep(0.1)
     assert not busy.run.done()
     busy.worker.stop()
-    await asyncio.wait_for(busy.run, 30)
+    await asyncio.wait_for(busy.run, 60)
     kinds = await database_rows.event_kinds(database, busy.accepted.extraction_id)
     assert kinds == ["accepted", "claimed", "released"]

@@ -17,7 +17,7 @@ messages: Any = autoscaler_pb2
 """Made by protoc, without types."""
 WORKER = {"CPU": 2.0, "decode_cpu": 1.0}
 FALL_BACK = FallBack(WORKER, {"ray.io/market-type": "on-demand"}, after_seconds=0.05, max_workers=40)
-EVENT_SECONDS = 10.0
+EVENT_SECONDS = 60.0
 
 
 class WaitingGcs:
