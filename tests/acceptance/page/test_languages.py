@@ -7,7 +7,6 @@ from playwright.sync_api import Browser, Page, expect
 from tests.support.clients.api_client import MP4, PASSWORD
 from tests.support.clients.page_in_browser import (
     EMAIL,
-    SECONDS_10,
     Site,
     choose_files,
     file_row,
@@ -38,7 +37,7 @@ def test_visitor_with_a_portuguese_browser_has_page_account_and_errors_in_portug
         expect(file_row(page, "praia.mp4")).to_contain_text("Número 1 da fila")
         expect(file_row(page, "praia.mp4")).to_contain_text("4,9 KiB")
         site.fail("no_video_stream", "The file has only sound.")
-        expect(file_row(page, "praia.mp4")).to_contain_text("O arquivo não tem fluxo de vídeo.", timeout=SECONDS_10)
+        expect(file_row(page, "praia.mp4")).to_contain_text("O arquivo não tem fluxo de vídeo.")
         expect(file_row(page, "praia.mp4")).to_contain_text("Envie um arquivo com imagens")
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.support.clients.api_client import MP4, make_result, publish_next_task
-from tests.support.clients.page_in_browser import SECONDS_10, Site, choose_files, file_row, needs_chromium
+from tests.support.clients.page_in_browser import Site, choose_files, file_row, needs_chromium
 
 pytestmark = needs_chromium
 
@@ -30,7 +30,7 @@ def upload(page: Page, *names: str) -> None:
 def test_stored_video_is_extracted_again_with_another_choice_and_without_an_upload(page: Page, site: Site) -> None:
     upload(page, "beach.mp4")
     site.run(publish_next_task(site.deps, make_result([JPEG])))
-    expect(file_row(page, "beach.mp4")).to_contain_text("Done", timeout=SECONDS_10)
+    expect(file_row(page, "beach.mp4")).to_contain_text("Done")
     sent = site.received.by_method["PATCH"], site.received.by_method["POST"]
     again = file_row(page, "beach.mp4").get_by_role("button", name="Extract beach.mp4 again")
     again.click()
@@ -112,7 +112,7 @@ def test_selected_archives_are_downloaded_and_warned_videos_are_filtered(page: P
     result = make_result([JPEG])
     site.run(publish_next_task(site.deps, result, warnings=[WARNING]))
     site.run(publish_next_task(site.deps, result))
-    expect(page.locator("#videos .badge.succeeded")).to_have_count(1, timeout=SECONDS_10)
+    expect(page.locator("#videos .badge.succeeded")).to_have_count(1)
     page.locator("#select-all").check()
     with (
         page.expect_download(lambda download: download.suggested_filename == "a.zip"),
