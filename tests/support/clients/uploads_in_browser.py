@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -90,6 +91,24 @@ def wait_until(page: Page, condition: str) -> None:
         }}"""
     )
     assert is_met, condition
+
+
+def record_texts(page: Page, selector: str) -> None:
+    """Keeps each text that this element gets from now on: one that follows soon replaces it."""
+    page.evaluate(
+        """selector => {
+            const element = document.querySelector(selector);
+            window.recordedTexts = [];
+            const record = () => recordedTexts.push(element.textContent);
+            new MutationObserver(record).observe(element, { subtree: true, childList: true, characterData: true });
+        }""",
+        selector,
+    )
+
+
+def expect_recorded(page: Page, text: str) -> None:
+    """Waits until the element of `record_texts` has had this text, although it may have another one now."""
+    wait_until(page, f"recordedTexts.some(recorded => recorded.includes({json.dumps(text)}))")
 
 
 def wait_until_recorded(page: Page, size: int) -> None:
