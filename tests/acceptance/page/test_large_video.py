@@ -65,10 +65,10 @@ def test_large_video_gives_its_frames_after_a_reload_during_the_upload(
         bar = file_row(page, video.name).get_by_role("progressbar")
         expect(bar).to_have_attribute("aria-valuetext", HALF_SENT, timeout=TIMEOUT_MS)
         page.reload()
-        network.send("Network.emulateNetworkConditions", slow | {"uploadThroughput": -1})
         expect(page.get_by_text("Not uploaded completely: concert.mp4.")).to_be_visible()
         drop(page, video)
         expect(file_row(page, video.name)).to_contain_text(RESUMED)
+        network.send("Network.emulateNetworkConditions", slow | {"uploadThroughput": -1})
         expect(file_row(page, video.name)).to_contain_text("Done", timeout=TIMEOUT_MS)
         with page.expect_download() as download:
             file_row(page, video.name).get_by_role("link", name="Download").click()
