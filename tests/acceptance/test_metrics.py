@@ -17,8 +17,10 @@ from tests.support.servers.prometheus_server import Prometheus, needs_prometheus
 from tests.support.servers.running_service import Service
 
 ROOT = Path(__file__).parents[2]
-DATA_SECONDS = 60.0
-"""Ray's processes give their figures to Ray every 10 s, and a rate needs two of them in Prometheus."""
+DATA_SECONDS = 180.0
+"""It bounds only a failure.
+
+Ray's processes give their figures to Ray every 10 s, and a rate needs two of them in Prometheus."""
 NO_DATA: Mapping[str, str] = {
     r"^sum by \(status_code\) \(rate\(ray_serve_num_http_": "Serve has no proxy under `fotograma up`.",
     r"^(sum by \(NodeType\) \()?autoscaler_": "Ray's autoscaler runs on Kubernetes only.",

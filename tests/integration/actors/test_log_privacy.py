@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cluster.wiring.json_log import JSON_LINES
 from db.connection import check, open_database
-from tests.support.servers.reserved_ports import reserved_ports
+from tests.support.servers.reserved_ports import reserved_port
 
 PASSWORD = "TopSecretPassword"
 
@@ -31,10 +31,9 @@ async def log_of_failure(failing_call: Awaitable[object], expected: type[Excepti
 
 
 async def test_database_outage_is_logged_without_the_password() -> None:
-    with reserved_ports(1) as (port,):
-        database = open_database(f"postgresql://somebody:{PASSWORD}@127.0.0.1:{port}/fotograma", name="test")
-        line = await log_of_failure(check(database), OperationalError)
-        await database.dispose()
+    database = open_database(f"postgresql://somebody:{PASSWORD}@127.0.0.1:{reserved_port()}/fotograma", name="test")
+    line = await log_of_failure(check(database), OperationalError)
+    await database.dispose()
     assert PASSWORD not in line
     entry = json.loads(line)
     assert entry["event"] == "test.failed"

@@ -25,7 +25,7 @@ from serve_app.openapi.response_schemas import Problem
 from tests.support.own_process import command_of
 from tests.support.programs import listening_replica
 from tests.support.servers.listening_sockets import listening_sockets
-from tests.support.servers.running_service import free_port
+from tests.support.servers.reserved_ports import reserved_port
 
 MAX_BUFFERED_BYTES = 16 << 20
 DEADLINE_SECONDS = 60.0
@@ -36,7 +36,7 @@ class Ingress:
     """HAProxy on a free port, the folder of its sockets, and replicas in their own processes."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+        self.folder, self.port = folder, reserved_port()
         self.fallback = FallbackServer(folder / "fallback.sock", lambda: {"api": "restarting"})
         self.haproxy = HAProxy(self.port, folder, self.fallback.path, folder / "haproxy.log", replicas=lambda: 1)
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30, verify=False)

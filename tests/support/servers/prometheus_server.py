@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from cluster.local.cores_and_ports import LOCALHOST
-from tests.support.servers.running_service import free_port
+from tests.support.servers.reserved_ports import reserved_port
 
 RULES = Path(__file__).parents[3] / "docker/prometheus/rules"
 START_SECONDS = 30.0
@@ -48,9 +48,10 @@ class Prometheus:
 @contextmanager
 def running_prometheus(targets: Path, folder: Path) -> Iterator[Prometheus]:
     """targets: the file that names what it asks. folder: an empty one for its configuration and data."""
-    port = free_port()
+    port = reserved_port()
     configuration = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        # It is also the longest time that an answer may take.
+        "global": {"scrape_interval": "5s", "evaluation_interval": "1s"},
         "rule_files": [f"{RULES}/*.yaml"],
         "scrape_configs": [
             {

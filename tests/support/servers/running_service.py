@@ -25,6 +25,7 @@ import psycopg
 from actors.sandbox.run_child_job import PROCESS_NAME
 from cluster.local.servers.embedded_postgres import url_of
 from fotograma import Client
+from tests.support.servers.reserved_ports import reserved_port
 from tests.support.servers.smtp_server import SmtpServer
 
 FOTOGRAMA = str(Path(sys.executable).with_name("fotograma"))
@@ -53,7 +54,7 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
     program: Sequence[str] = (FOTOGRAMA,)
     popen_options: Mapping[str, Any] = field(default_factory=dict)
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=reserved_port)
     lines: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:

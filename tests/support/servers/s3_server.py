@@ -14,7 +14,6 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,7 @@ import obstore
 import pytest
 from obstore.store import S3Store
 
-from tests.support.servers.reserved_ports import reserved_ports
+from tests.support.servers.reserved_ports import reserved_port
 
 ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
 USERS = {
@@ -90,13 +89,8 @@ class S3Server:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     """The server of the whole run."""
-    with reserved_ports(len(_PORTS)) as numbers, _running(dict(zip(_PORTS, numbers, strict=True))) as server:
-        yield server
-
-
-@contextmanager
-def _running(ports: Mapping[str, int]) -> Iterator[S3Server]:
     folder = Path(tempfile.mkdtemp(prefix="fotograma-s3-", dir="/tmp"))
+    ports = {name: reserved_port() for name in _PORTS}
     command = [str(Path(sys.executable).with_name("weed")), "mini", f"-dir={folder}"]
     command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-master.telemetry=false"]
     command += [f"-{name}={port}" for name, port in ports.items()]
