@@ -71,9 +71,8 @@ def test_pause_during_a_slice_keeps_the_bytes_that_arrived(page: Page, site: Sit
     network.send("Network.enable")
     network.send("Network.emulateNetworkConditions", slow)
     choose_paths(page, video)
-    wait_until(page, "document.querySelector('#uploads .sent')?.value > 7 / 16")
-    # By the page itself: the driver may need longer than the rest of the file.
-    page.evaluate("document.querySelector('#uploads button[data-verb=pause]').click()")
+    pause = "document.querySelector('#uploads button[data-verb=pause]').click();"
+    wait_until(page, "document.querySelector('#uploads .sent')?.value > 7 / 16", then=pause)
     expect(file_row(page, video.name)).to_contain_text("Paused")
     network.send("Network.emulateNetworkConditions", slow | {"uploadThroughput": -1})
     file_row(page, video.name).get_by_role("button", name="Resume").click()

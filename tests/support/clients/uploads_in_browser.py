@@ -81,13 +81,18 @@ def expect_sent(page: Page, name: str, percent: int) -> None:
     expect(bar).to_have_attribute("aria-valuetext", f"{percent}%", timeout=SECONDS_60)
 
 
-def wait_until(page: Page, condition: str) -> None:
-    """Waits for a condition in JavaScript. The page's Content-Security-Policy forbids `wait_for_function`."""
+def wait_until(page: Page, condition: str, then: str = "") -> None:
+    """Waits for a condition in JavaScript. The page's Content-Security-Policy forbids `wait_for_function`.
+
+    then: what the page does as soon as the condition is met, without the driver, which may need long.
+    """
     is_met = page.evaluate(
         f"""async () => {{
             const deadline = performance.now() + {SECONDS_60};
             while (!({condition}) && performance.now() < deadline) await new Promise(requestAnimationFrame);
-            return {condition};
+            const isMet = {condition};
+            if (isMet) {{ {then} }}
+            return isMet;
         }}"""
     )
     assert is_met, condition
