@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.servers.running_service import free_port
+from tests.support.servers.reserved_ports import reserved_port
 
 PROGRAM = shutil.which("azurite-blob")
 ACCOUNT = "devstoreaccount1"
@@ -66,7 +66,7 @@ class AzureServer:
 def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
     """The server of the whole run."""
     assert PROGRAM is not None
-    folder, port = tmp_path_factory.mktemp("azurite"), free_port()
+    folder, port = tmp_path_factory.mktemp("azurite"), reserved_port()
     command = [PROGRAM, "--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck"]
     command += ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
     with (folder / "log").open("wb") as log:

@@ -6,13 +6,12 @@ import io
 import json
 import time
 import webbrowser
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cluster.cli import reachability, service_client
+from cluster.cli import service_client
 from cluster.cli.app import main
 from cluster.cli.batch import batch_client
 from cluster.cli.output.exit_codes import exit_code_of
@@ -21,7 +20,7 @@ from cluster.client.retry_policy import RetryPolicy
 from tests.support.clients.cli_run import Run
 from tests.support.clients.fake_messages import answer_problem, make_result_archive
 from tests.support.clients.fake_service import NOW, FakeService
-from tests.support.servers.refusing_port import refusing_port
+from tests.support.servers.reserved_ports import reserved_port
 
 VIDEO = "01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10"
 OTHER = "01890c5e-7b1a-7c3e-9f00-5b6c1d8e4a77"
@@ -212,9 +211,8 @@ def test_video_comes_from_standard_input(
 
 
 @pytest.fixture
-def away() -> Iterator[int]:
-    with refusing_port() as port:
-        yield port
+def away() -> int:
+    return reserved_port()
 
 
 def test_unreachable_service_is_said_within_2_seconds_with_how_long_it_is_tried(
@@ -224,11 +222,13 @@ def test_unreachable_service_is_said_within_2_seconds_with_how_long_it_is_tried(
     once = RetryPolicy(attempts=1, patience_seconds=30.0)
     monkeypatch.setattr(service_client, "SHORT_RETRY_POLICY", once)
     monkeypatch.setattr(batch_client, "BATCH_RETRY_POLICY", RetryPolicy(attempts=1, patience_seconds=900.0))
-    started_at = time.monotonic()
-    listed = run("list")
-    # A busy machine may need longer for the rest.
-    assert reachability.PROBE_SECONDS < 2
-    assert time.monotonic() - started_at < once.patience_seconds
+    seconds = []
+    for _ in range(5):
+        started_at = time.monotonic()
+        listed = run("list")
+        seconds.append(time.monotonic() - started_at)
+    # The least of several: a busy machine delays some.
+    assert min(seconds) < 2
     assert listed.code == 69
     said = f"http://127.0.0.1:{away} can't be reached: connection refused. It is tried for"
     assert listed.err.splitlines()[0] == f"{said} 30 s; Ctrl-C stops."

@@ -15,7 +15,7 @@ from tests.support.clients.cli_command_tree import ROOT_COMMAND, command_context
 from tests.support.clients.cli_run import Run
 from tests.support.clients.documented_service import DocumentedService
 from tests.support.clients.fake_messages import ApiRequest, ApiResponse
-from tests.support.servers.refusing_port import refusing_port
+from tests.support.servers.reserved_ports import reserved_port
 
 WITHOUT_A_SERVICE = {"completion", "ops", "samples", "up"}
 WITHOUT_AN_END = {"watch"}
@@ -69,11 +69,10 @@ def test_service_that_does_not_answer_is_left_in_time(run: Run, command: str) ->
 
 def test_service_that_is_away_is_unreachable_when_the_time_is_over(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     # The reason is known before the time is over, on a busy machine as well.
-    with refusing_port() as port:
-        monkeypatch.setenv("FOTOGRAMA_URL", f"http://127.0.0.1:{port}")
-        started_at = time.monotonic()
-        done = run("list", "--timeout", "1.5")
-        assert time.monotonic() - started_at < 30
+    monkeypatch.setenv("FOTOGRAMA_URL", f"http://127.0.0.1:{reserved_port()}")
+    started_at = time.monotonic()
+    done = run("list", "--timeout", "1.5")
+    assert time.monotonic() - started_at < 30
     assert done.code == 69
     assert "It is tried for 1.5 s" in done.err
 
