@@ -81,8 +81,12 @@ class VideoRow:
     extraction: ExtractionRow
 
 
-# How rare the words and the status are decides from which table a search begins. A plan for any words does not know it.
-_PLAN_FOR_THESE_VALUES = text("SET LOCAL plan_cache_mode = force_custom_plan")
+# How rare the words and the status are decides from which table a search begins: a plan for any words does not know it.
+# The planner takes words for rarer than they are, and the whole table for cheaper than the index of an account that has
+# most of it: 35 ms, where the index, which is in the order of the page, gives 50 of 100,000 in 6 ms.
+PLAN_SEARCH = text(
+    "SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_seqscan', 'off', true)"
+)
 
 KEY_COLUMNS = "extractions.video_id, extractions.id AS extraction_id, extractions.version, extractions.status"
 """The columns of a RepresentationKey."""
@@ -243,7 +247,7 @@ async def list_keys(
     statement = list_statement(frozenset(given) | ({"warned"} if warned else set()))
     async with database.connect() as connection:
         if words is not None:
-            await connection.execute(_PLAN_FOR_THESE_VALUES)
+            await connection.execute(PLAN_SEARCH)
         rows = (await connection.execute(statement, {"user_id": user_id, "limit": limit, **given})).all()
     return [key_of(row) for row in rows]
 

@@ -129,11 +129,25 @@ def test_page_of_the_list_reads_hardly_more_rows_than_it_shows(filled_database: 
 
 
 def test_search_reads_no_table(filled_database: Connection) -> None:
-    connection = filled_database
-    connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM videos"))
-    nodes = list(plan_nodes(connection, videos.list_statement(frozenset({"words"})), LIST | {"words": "none"}))
+    with filled_database.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM videos"))
+    nodes = list(plan_nodes(filled_database, videos.list_statement(frozenset({"words"})), LIST | {"words": "none"}))
     (scan,) = [node for node in nodes if node.get("Index Name") == "videos_user_id_id_idx"]
     assert (scan["Node Type"], scan["Heap Fetches"]) == ("Index Only Scan", 0)
+
+
+@pytest.mark.parametrize("filters", [{"words": "77"}, {"words": "77", "status": "succeeded"}])
+def test_search_stops_at_a_full_page_also_where_the_table_seems_cheaper(
+    filled_database: Connection, filters: dict[str, object]
+) -> None:
+    """As with an account that has most of the rows."""
+    filled_database.execute(text("SET LOCAL random_page_cost = 1000"))
+    filled_database.execute(videos.PLAN_SEARCH)
+    statement = videos.list_statement(frozenset(filters))
+    nodes = list(plan_nodes(filled_database, statement, LIST | filters | {"limit": 2}))
+    assert not [node for node in nodes if node["Node Type"] in ("Seq Scan", "Sort")]
+    (scan,) = [node for node in nodes if node.get("Index Name") == "videos_user_id_id_idx"]
+    assert rows_read(scan) < ROWS // 100
 
 
 @pytest.mark.parametrize("filters", [{"words": "none", "status": "succeeded"}, {"words": "mp4", "status": "cancelled"}])

@@ -119,7 +119,7 @@ async def test_claim_with_a_lost_response_is_released_and_counts_nothing(
         async def is_done() -> bool:
             return bool((await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded")
 
-        await wait_until(is_done)
+        await wait_until(is_done, 30)
         worker.stop()
         await asyncio.wait_for(worker_run, 60)
         await faulty.dispose()
